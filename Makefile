@@ -1,0 +1,87 @@
+# Pie. `make demo` sets everything up and answers a prompt, `make test` proves that it works.
+# Every folder of FLOORS becomes one static library; a program links the libraries that its folder
+# may include. Everything made lies under $(BUILD).
+
+BUILD ?= build
+CC := gcc
+AR := ar
+SAN ?=
+JOBS ?= $(shell nproc)
+
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+            -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wformat=2 -Wvla -Werror \
+            -Wno-format-truncation
+# -ffp-contract=off: a fused multiply-add only where the source says so; bit-exactness needs it.
+CFLAGS_ALL := -std=gnu11 -O2 -g -I. -MMD -MP -ffp-contract=off -fno-strict-aliasing \
+              -fvisibility=hidden -pthread $(WARNINGS)
+LDLIBS := -Wl,--as-needed -lsleef -ljansson -linih -lzmq -lm -lpthread
+
+ifneq ($(SAN),)
+CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+LDFLAGS += -fsanitize=$(SAN)
+endif
+
+# Flags by folder. ISA flags apply to their folder alone: what users run is dispatched at run time.
+CFLAGS_simd/avx2 := -mavx2 -mfma -mf16c
+CFLAGS_simd/avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+CFLAGS_simd/vnni := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
+CFLAGS_engine/forward := -fopenmp
+CFLAGS_models/train := -fopenmp
+-include interp/wasm/flags.mk
+
+.PHONY: all
+all:
+
+FOLDERS := $(shell awk '!/^\#/ && NF >= 3 { print $$2 }' FLOORS)
+# A folder's sources: its own files and those of sub-folders that are not folders of FLOORS.
+subfolders = $(filter-out $(FOLDERS),$(wildcard $(1)/*/))
+sources = $(sort $(wildcard $(1)/*.c) $(foreach d,$(patsubst %/,%,$(wildcard $(1)/*/)),$(if $(filter $(d),$(FOLDERS)),,$(wildcard $(d)/*.c))))
+library = $(BUILD)/lib/$(subst /,_,$(1)).a
+closure = $(shell awk -f tests/floors/closure.awk -v folder=$(1) FLOORS)
+folder_with_sources = $(foreach f,$(1),$(if $(call sources,$(f)),$(f)))
+
+define FOLDER_RULES
+OBJECTS_$(1) := $$(patsubst %.c,$(BUILD)/obj/%.o,$(call sources,$(1)))
+$(call library,$(1)): $$(OBJECTS_$(1))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	@$(AR) rcs $$@ $$^
+CLOSURE_$(1) := $(call closure,$(1))
+endef
+$(foreach f,$(FOLDERS),$(eval $(call FOLDER_RULES,$(f))))
+
+# Objects: the flags of the file's folder, and of that folder's parent (simd/avx2 has only its own).
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(patsubst %/,%,$(dir $<))) $(CFLAGS_$<) -c $< -o $@
+
+libraries = $(foreach f,$(call folder_with_sources,$(CLOSURE_$(1))),$(call library,$(f)))
+
+# Programs: build/pie and build/bakery are one main file each in cli/; tests, fuzzers and benches
+# say on a line `links: FOLDER` in their first comment which folder they are built on.
+PROGRAM_SOURCES := $(wildcard tests/*/test_*.c tests/*/*/test_*.c tests/*/*/*/test_*.c tests/*/*/*/*/test_*.c tests/tools/*.c bench/*.c)
+define PROGRAM_RULES
+$(BUILD)/$(basename $(1)): $(BUILD)/obj/$(basename $(1)).o $(call libraries,$(2))
+	@mkdir -p $$(@D)
+	@echo "  LD    $$@"
+	@$(CC) $(LDFLAGS) $$< -Wl,--start-group $(call libraries,$(2)) -Wl,--end-group -fopenmp -lcmocka $(LDLIBS) -o $$@
+endef
+LINKS := $(foreach line,$(shell grep -Hom1 'links: [a-z0-9/_]*' $(PROGRAM_SOURCES) /dev/null | tr -d ' '),$(line))
+$(foreach line,$(LINKS),$(eval $(call PROGRAM_RULES,$(firstword $(subst :, ,$(line))),$(lastword $(subst :, ,$(line))))))
+TEST_PROGRAMS := $(foreach s,$(filter tests/%,$(PROGRAM_SOURCES)),$(if $(findstring /test_,$(s)),$(BUILD)/$(basename $(s))))
+BENCH_PROGRAMS := $(foreach s,$(filter bench/%,$(PROGRAM_SOURCES)),$(BUILD)/$(basename $(s)))
+
+include $(wildcard cli/cli.mk sdk/sdk.mk tests/fuzz/fuzz.mk)
+
+.PHONY: test unit asan ubsan tsan clean floors bench
+unit: $(TEST_PROGRAMS)
+	@sh tests/run.sh $(BUILD) $(TEST_PROGRAMS)
+
+floors:
+	@sh tests/floors/test_floors.sh
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
