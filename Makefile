@@ -26,11 +26,11 @@ CFLAGS_simd/avx2 := -mavx2 -mfma -mf16c
 CFLAGS_simd/avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 CFLAGS_simd/vnni := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
 CFLAGS_engine/forward := -fopenmp
-CFLAGS_models/train := -fopenmp
+CFLAGS_models/train := -O3 -fno-math-errno -fno-trapping-math
 -include interp/wasm/flags.mk
 
 .PHONY: all
-all:
+all: $(BUILD)/pie $(BUILD)/bakery inferlets
 
 FOLDERS := $(shell awk '!/^\#/ && NF >= 3 { print $$2 }' FLOORS)
 # A folder's sources: its own files and those of sub-folders that are not folders of FLOORS.
@@ -74,12 +74,56 @@ BENCH_PROGRAMS := $(foreach s,$(filter bench/%,$(PROGRAM_SOURCES)),$(BUILD)/$(ba
 
 include $(wildcard cli/cli.mk sdk/sdk.mk tests/fuzz/fuzz.mk)
 
-.PHONY: test unit asan ubsan tsan clean floors bench
+# ---- packages ---------------------------------------------------------------------------------
+# Debian packages that the build and the tests need; `make deps` installs what is missing.
+PACKAGES := gcc libc6-dev make libsleef-dev libjansson-dev libinih-dev libzmq3-dev libcmocka-dev \
+            clang-19 lld-19 xz-utils
+.PHONY: deps
+deps:
+	@sh tests/tools/deps.sh $(PACKAGES)
+
+# ---- the default model ------------------------------------------------------------------------
+# Trained once into the build folder for the tests; sanitizer builds take it from the plain build.
+MODEL := build/home/models/default.gguf
+$(MODEL): | build/pie
+	@echo "  TRAIN $@"
+	@mkdir -p $(@D)
+	@build/pie model train --out $@
+
+# ---- what a person calls ----------------------------------------------------------------------
+.PHONY: demo test unit asan ubsan tsan clean floors bench
+demo: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@build/pie model info >/dev/null 2>&1 || build/pie model train
+	@echo '$$ pie run text-completion -- --prompt "The capital of France is"'
+	@build/pie run text-completion -- --prompt "The capital of France is"
+
+test: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all programs
+	@$(MAKE) --no-print-directory $(MODEL)
+	@$(MAKE) --no-print-directory unit
+
+.PHONY: programs
+programs: $(TEST_PROGRAMS) $(BENCH_PROGRAMS)
+
+# Tests are programs (tests/**/test_*.c) and scripts (tests/**/test_*.sh).
+TEST_SCRIPTS := $(sort $(wildcard tests/*/test_*.sh tests/*/*/test_*.sh))
 unit: $(TEST_PROGRAMS)
-	@sh tests/run.sh $(BUILD) $(TEST_PROGRAMS)
+	@sh tests/run.sh $(BUILD) $(TEST_SCRIPTS) $(TEST_PROGRAMS)
+
+# The same tests under a sanitizer.
+asan ubsan tsan: $(MODEL)
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/$@ SAN=$(SAN_$@) all programs
+	@$(MAKE) --no-print-directory BUILD=build/$@ SAN=$(SAN_$@) unit
+SAN_asan := address
+SAN_ubsan := undefined
+SAN_tsan := thread
 
 floors:
 	@sh tests/floors/test_floors.sh
+
+bench: all $(BENCH_PROGRAMS)
+	@sh bench/run.sh $(BUILD)
 
 clean:
 	rm -rf $(BUILD)
