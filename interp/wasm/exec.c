@@ -1,0 +1,525 @@
+/* The dispatch: handlers of ops.def, and the C functions that rare instructions leave to.
+ *
+ * In the ordinary build a handler ends in a tail call of the next one, so the state of struct
+ * wasm_regs stays in the argument registers and the C stack never grows. No handler may take the
+ * address of a local that outlives its body, or gcc gives up the tail call: what needs a C
+ * function with pointers goes through `finish_slow`. With WASM_LOOP_DISPATCH handlers return to a
+ * loop instead. */
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "interp/wasm/code.h"
+#include "interp/wasm/slow.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Loads and stores may be unaligned and of any type. */
+#define UNALIGNED(type) typedef type UNALIGNED_##type __attribute__((aligned(1), may_alias))
+UNALIGNED(int8_t);
+UNALIGNED(uint8_t);
+UNALIGNED(int16_t);
+UNALIGNED(uint16_t);
+UNALIGNED(int32_t);
+UNALIGNED(uint32_t);
+UNALIGNED(uint64_t);
+UNALIGNED(float);
+UNALIGNED(double);
+
+/* A load whose value nobody uses may still trap: it must not be optimised away. */
+#define PIN(v, class) __asm__ volatile("" : : PIN_##class(v))
+#define PIN_I32 "r"
+#define PIN_I64 "r"
+#if defined(__x86_64__)
+#define PIN_F32 "x"
+#define PIN_F64 "x"
+#else
+#define PIN_F32 "w"
+#define PIN_F64 "w"
+#endif
+
+/* ---- arithmetic that C lacks ------------------------------------------------------------- */
+
+static inline uint64_t popcount(uint64_t x)
+{
+    x -= (x >> 1) & UINT64_C(0x5555555555555555);
+    x = (x & UINT64_C(0x3333333333333333)) + ((x >> 2) & UINT64_C(0x3333333333333333));
+    x = (x + (x >> 4)) & UINT64_C(0x0F0F0F0F0F0F0F0F);
+    return (x * UINT64_C(0x0101010101010101)) >> 56;
+}
+
+static inline uint32_t bits32(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline float from_bits32(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+static inline uint64_t bits64(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline double from_bits64(uint64_t bits)
+{
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* The empty asm keeps gcc from turning the branch, which is never taken, into a conditional move
+ * through the integer registers, which costs a long way round on every operation. */
+static inline float canonical32(float x)
+{
+    if (unlikely(x != x)) {
+        x = from_bits32(0x7FC00000);
+        __asm__ volatile("" : "+" PIN_F32(x));
+    }
+    return x;
+}
+static inline double canonical64(double x)
+{
+    if (unlikely(x != x)) {
+        x = from_bits64(UINT64_C(0x7FF8000000000000));
+        __asm__ volatile("" : "+" PIN_F64(x));
+    }
+    return x;
+}
+
+#define MINMAX(N, T)                                                      \
+    static inline T min##N(T x, T y)                                      \
+    {                                                                        \
+        if (unlikely(x != x || y != y))                                      \
+            return canonical##N(x + y);                                   \
+        if (unlikely(x == y)) /* -0 is less than 0 */                        \
+            return from_bits##N(bits##N(x) | bits##N(y));           \
+        return x < y ? x : y;                                                \
+    }                                                                        \
+    static inline T max##N(T x, T y)                                      \
+    {                                                                        \
+        if (unlikely(x != x || y != y))                                      \
+            return canonical##N(x + y);                                   \
+        if (unlikely(x == y))                                                \
+            return from_bits##N(bits##N(x) & bits##N(y));           \
+        return x > y ? x : y;                                                \
+    }
+MINMAX(32, float)
+MINMAX(64, double)
+
+static inline float copysign32(float x, float y)
+{
+    return from_bits32((bits32(x) & 0x7FFFFFFF) | (bits32(y) & 0x80000000));
+}
+static inline double copysign64(double x, double y)
+{
+    const uint64_t sign = UINT64_C(1) << 63;
+    return from_bits64((bits64(x) & ~sign) | (bits64(y) & sign));
+}
+
+/* From `limit` on every float is an integer; NaN fails both comparisons. */
+#define ROUND(name, bits, T, I, limit, ...)           \
+    static inline T name##bits(T x)                   \
+    {                                                 \
+        if (unlikely(!(x > -(limit) && x < (limit)))) \
+            return canonical##bits(x);                \
+        T t = (T)(I)x;                                \
+        __VA_ARGS__;                                  \
+        return copysign##bits(t, x);                  \
+    }
+#define ROUNDS(bits, T, I, limit)                                                 \
+    ROUND(trunc, bits, T, I, limit, (void)0)                                      \
+    ROUND(ceil, bits, T, I, limit, if (t < x) t += 1)                             \
+    ROUND(floor, bits, T, I, limit, if (t > x) t -= 1)                            \
+    ROUND(nearest, bits, T, I, limit, T magic = copysign##bits(limit, x);         \
+          t = (x + magic) - magic)
+ROUNDS(32, float, int32_t, 8388608.0f)
+ROUNDS(64, double, int64_t, 4503599627370496.0)
+
+/* ---- bodies ------------------------------------------------------------------------------ */
+
+#define JUMP(word)                               \
+    do {                                         \
+        g->fuel -= g->p[word].charge;            \
+        g->p += (word) + g->p[word].target;      \
+        if (unlikely(g->fuel < 0))               \
+            return STEP_FUEL_LABEL;              \
+        return STEP_JUMPED;                      \
+    } while (0)
+#define TRAP(reason)             \
+    do {                         \
+        g->x->trap = (reason);   \
+        return STEP_TRAP;        \
+    } while (0)
+/* At a call, whose own fuel is charged already. */
+#define TRAP_CHARGED(reason)     \
+    do {                         \
+        g->x->settled = true;    \
+        TRAP(reason);            \
+    } while (0)
+#define LEAVE(reason)            \
+    do {                         \
+        g->x->exit = (reason);   \
+        return STEP_LEAVE;       \
+    } while (0)
+#if WASM_LOOP_DISPATCH
+#define SLOW(function) return function(g)
+#else
+#define SLOW(function)           \
+    do {                         \
+        g->x->slow = (function); \
+        return STEP_SLOW;        \
+    } while (0)
+#endif
+#define ADDRESS(index)                                                                    \
+    do {                                                                                  \
+        const struct wasm_memory *memory = g->x->instance->memories[IMM];                 \
+        uint64_t at, size = g->p[3].u64;                                                  \
+        if (unlikely(__builtin_add_overflow((uint64_t)(index), g->p[2].u64, &at) ||       \
+                     memory->bytes < size || at > memory->bytes - size))                  \
+            TRAP(TRAP_MEMORY);                                                            \
+        g->r = (uint64_t)(uintptr_t)(memory->data + at);                                  \
+    } while (0)
+
+#if WASM_LOOP_DISPATCH
+#define BODY_LINKAGE static
+#else
+#define BODY_LINKAGE static inline __attribute__((always_inline))
+#endif
+#define OP(name, words, ...)                               \
+    BODY_LINKAGE int body_##name(struct wasm_regs *g)      \
+    {                                                      \
+        __VA_ARGS__                                        \
+        g->p += (words);                                   \
+        return STEP_NEXT;                                  \
+    }
+#include "interp/wasm/ops.def"
+#undef OP
+
+/* ---- handlers and the way out ------------------------------------------------------------ */
+
+/* Turns a step that is not the next instruction into thread->exit. */
+static void leave(struct wasm_thread *thread, int step)
+{
+    switch (step) {
+    case STEP_TRAP:
+        thread->exit = EXIT_TRAP;
+        break;
+    case STEP_FUEL_LABEL:
+        thread->exit = EXIT_FUEL_LABEL;
+        break;
+    case STEP_FUEL_CALL:
+        thread->exit = EXIT_FUEL_CALL;
+        break;
+    default:
+        CHECK(step == STEP_LEAVE);
+    }
+}
+
+#if WASM_LOOP_DISPATCH
+
+#define OP(name, words, ...) [OP_##name] = body_##name,
+const wasm_handler wasm_handlers[OP_COUNT] = {
+#include "interp/wasm/ops.def"
+};
+#undef OP
+
+#ifdef WASM_PROFILE
+/* Counts, for bench/sequences.py: how often each instruction ran and fell through to the next. At
+ * the end of the process one line each, by address: address, name, words, ran, fell through. */
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *const op_names[OP_COUNT] = {
+#define OP(name, words, ...) #name,
+#include "interp/wasm/ops.def"
+#undef OP
+};
+enum { PROFILE_SLOTS = 1 << 20 };
+static struct profile {
+    const union wasm_word *p;
+    unsigned op;
+    uint64_t ran, fell;
+} profile[PROFILE_SLOTS];
+
+static void profile_print(void)
+{
+    FILE *file = fopen(getenv("WASM_PROFILE_OUT"), "w");
+    for (size_t i = 0; file && i < PROFILE_SLOTS; i++)
+        if (profile[i].p)
+            fprintf(file, "%p %s %u %llu %llu\n", (const void *)profile[i].p,
+                    op_names[profile[i].op], wasm_op_words[profile[i].op],
+                    (unsigned long long)profile[i].ran, (unsigned long long)profile[i].fell);
+    if (file)
+        fclose(file);
+}
+
+static struct profile *profile_at(const union wasm_word *p)
+{
+    static bool ready;
+    if (!ready)
+        ready = atexit(profile_print) == 0;
+    size_t i = ((uintptr_t)p >> 3) * UINT64_C(0x9E3779B97F4A7C15) >> 44;
+    while (profile[i].p && profile[i].p != p)
+        i = (i + 1) % PROFILE_SLOTS;
+    if (!profile[i].p) {
+        profile[i].p = p;
+        while (wasm_handlers[profile[i].op] != p->handler)
+            profile[i].op++;
+    }
+    return &profile[i];
+}
+#endif
+
+static void dispatch(struct wasm_thread *thread)
+{
+    struct wasm_regs regs = thread->saved;
+    int step;
+    do {
+#ifdef WASM_PROFILE
+        struct profile *at = profile_at(regs.p);
+        step = regs.p->handler(&regs);
+        at->ran++;
+        at->fell += step == STEP_NEXT;
+#else
+        step = regs.p->handler(&regs);
+#endif
+    } while (step <= STEP_JUMPED);
+    thread->saved = regs;
+    leave(thread, step);
+}
+
+wasm_handler wasm_sequence_handler(const uint16_t *ops, uint32_t count, uint32_t *taken)
+{
+    (void)count;
+    *taken = 1;
+    return wasm_handlers[ops[0]];
+}
+
+#else
+
+#ifdef __clang__
+#define TAIL __attribute__((musttail)) return
+#else
+#define TAIL return
+#endif
+#define PARAMETERS                                                                          \
+    const union wasm_word *p, union wasm_value *R, uint8_t *M, uint64_t r,                  \
+        struct wasm_thread *x, int64_t fuel, double fd, float ff
+#define FROM(g) (g).p, (g).R, (g).M, (g).r, (g).x, (g).fuel, (g).fd, (g).ff
+#define REGS ((struct wasm_regs){p, R, M, r, x, fuel, fd, ff})
+
+static __attribute__((noinline)) void finish_trap(PARAMETERS)
+{
+    x->saved = REGS;
+    leave(x, STEP_TRAP);
+}
+static __attribute__((noinline)) void finish_label(PARAMETERS)
+{
+    x->saved = REGS;
+    leave(x, STEP_FUEL_LABEL);
+}
+static __attribute__((noinline)) void finish_call(PARAMETERS)
+{
+    x->saved = REGS;
+    leave(x, STEP_FUEL_CALL);
+}
+static __attribute__((noinline)) void finish_leave(PARAMETERS)
+{
+    x->saved = REGS;
+}
+static __attribute__((noinline)) void finish_slow(PARAMETERS)
+{
+    x->saved = REGS;
+    int step = x->slow(&x->saved);
+    if (step <= STEP_JUMPED)
+        TAIL x->saved.p->handler(FROM(x->saved));
+    leave(x, step);
+}
+
+#define FINISH(step)                                  \
+    switch (step) {                                   \
+    case STEP_NEXT:                                   \
+    case STEP_JUMPED:                                 \
+        TAIL g.p->handler(FROM(g));                   \
+    case STEP_SLOW:                                   \
+        TAIL finish_slow(FROM(g));                    \
+    case STEP_TRAP:                                   \
+        TAIL finish_trap(FROM(g));                    \
+    case STEP_FUEL_LABEL:                             \
+        TAIL finish_label(FROM(g));                   \
+    case STEP_FUEL_CALL:                              \
+        TAIL finish_call(FROM(g));                    \
+    default:                                          \
+        TAIL finish_leave(FROM(g));                   \
+    }
+
+#define OP(name, words, ...)                \
+    static void run_##name(PARAMETERS)      \
+    {                                       \
+        struct wasm_regs g = REGS;          \
+        int step = body_##name(&g);         \
+        FINISH(step)                        \
+    }
+#include "interp/wasm/ops.def"
+#undef OP
+
+#define OP(name, words, ...) [OP_##name] = run_##name,
+const wasm_handler wasm_handlers[OP_COUNT] = {
+#include "interp/wasm/ops.def"
+};
+#undef OP
+
+static void dispatch(struct wasm_thread *thread)
+{
+    struct wasm_regs g = thread->saved;
+    g.p->handler(FROM(g));
+}
+
+/* Sequences of sequences.def. Each instruction of one keeps its words, handler included, so that a
+ * jump into the middle is as good as ever; only the first one's handler is another. */
+#define THEN(name)              \
+    if (step == STEP_NEXT)      \
+        step = body_##name(&g);
+#define SEQUENCE(number, first, ...)           \
+    static void sequence_##number(PARAMETERS)  \
+    {                                          \
+        struct wasm_regs g = REGS;             \
+        int step = body_##first(&g);           \
+        __VA_ARGS__                            \
+        FINISH(step)                           \
+    }
+#define SEQUENCE2(n, a, b) SEQUENCE(n, a, THEN(b))
+#define SEQUENCE3(n, a, b, c) SEQUENCE(n, a, THEN(b) THEN(c))
+#define SEQUENCE4(n, a, b, c, d) SEQUENCE(n, a, THEN(b) THEN(c) THEN(d))
+#define SEQUENCE5(n, a, b, c, d, e) SEQUENCE(n, a, THEN(b) THEN(c) THEN(d) THEN(e))
+#define SEQUENCE6(n, a, b, c, d, e, f) SEQUENCE(n, a, THEN(b) THEN(c) THEN(d) THEN(e) THEN(f))
+#define SEQUENCE7(n, a, b, c, d, e, f, h) \
+    SEQUENCE(n, a, THEN(b) THEN(c) THEN(d) THEN(e) THEN(f) THEN(h))
+#define SEQUENCE8(n, a, b, c, d, e, f, h, i) \
+    SEQUENCE(n, a, THEN(b) THEN(c) THEN(d) THEN(e) THEN(f) THEN(h) THEN(i))
+#include "interp/wasm/sequences.def"
+#undef SEQUENCE2
+#undef SEQUENCE3
+#undef SEQUENCE4
+#undef SEQUENCE5
+#undef SEQUENCE6
+#undef SEQUENCE7
+#undef SEQUENCE8
+
+static const struct sequence {
+    wasm_handler handler;
+    uint16_t ops[8];
+    uint8_t count;
+} sequences[] = {
+#define SEQUENCE2(n, a, b) {sequence_##n, {OP_##a, OP_##b}, 2},
+#define SEQUENCE3(n, a, b, c) {sequence_##n, {OP_##a, OP_##b, OP_##c}, 3},
+#define SEQUENCE4(n, a, b, c, d) {sequence_##n, {OP_##a, OP_##b, OP_##c, OP_##d}, 4},
+#define SEQUENCE5(n, a, b, c, d, e) {sequence_##n, {OP_##a, OP_##b, OP_##c, OP_##d, OP_##e}, 5},
+#define SEQUENCE6(n, a, b, c, d, e, f) \
+    {sequence_##n, {OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f}, 6},
+#define SEQUENCE7(n, a, b, c, d, e, f, h) \
+    {sequence_##n, {OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f, OP_##h}, 7},
+#define SEQUENCE8(n, a, b, c, d, e, f, h, i) \
+    {sequence_##n, {OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f, OP_##h, OP_##i}, 8},
+#include "interp/wasm/sequences.def"
+};
+
+/* A trie in a hash table: (node, instruction) -> node; node 0 is the root. */
+enum { TRIE_SLOTS = 1 << 13 };
+static struct trie_slot {
+    uint32_t key; /* parent << 16 | instruction, plus 1; 0 = free */
+    uint16_t node;
+} trie[TRIE_SLOTS];
+static wasm_handler trie_handlers[TRIE_SLOTS];
+static pthread_once_t trie_once = PTHREAD_ONCE_INIT;
+
+static struct trie_slot *trie_at(uint32_t parent, uint16_t op)
+{
+    uint32_t key = (parent << 16 | op) + 1, i = key * 2654435761u >> 19;
+    while (trie[i].key && trie[i].key != key)
+        i = (i + 1) % TRIE_SLOTS;
+    return &trie[i];
+}
+
+static void trie_fill(void)
+{
+    uint16_t nodes = 0;
+    for (size_t i = 0; i < sizeof sequences / sizeof sequences[0]; i++) {
+        uint16_t node = 0;
+        for (unsigned k = 0; k < sequences[i].count; k++) {
+            struct trie_slot *slot = trie_at(node, sequences[i].ops[k]);
+            if (!slot->key) {
+                CHECK(nodes < TRIE_SLOTS / 2);
+                *slot = (struct trie_slot){((uint32_t)node << 16 | sequences[i].ops[k]) + 1, ++nodes};
+            }
+            node = slot->node;
+        }
+        trie_handlers[node] = sequences[i].handler;
+    }
+}
+
+wasm_handler wasm_sequence_handler(const uint16_t *ops, uint32_t count, uint32_t *taken)
+{
+    pthread_once(&trie_once, trie_fill);
+    wasm_handler best = wasm_handlers[ops[0]];
+    *taken = 1;
+    uint16_t node = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct trie_slot *slot = trie_at(node, ops[i]);
+        if (!slot->key)
+            break;
+        node = slot->node;
+        if (trie_handlers[node]) {
+            best = trie_handlers[node];
+            *taken = i + 1;
+        }
+    }
+    return best;
+}
+
+#endif
+
+#define OP(name, words, ...) [OP_##name] = (words),
+const uint8_t wasm_op_words[OP_COUNT] = {
+#include "interp/wasm/ops.def"
+};
+#undef OP
+
+#if WASM_LOOP_DISPATCH
+#define HANDLER(name) body_##name
+#else
+#define HANDLER(name) run_##name
+#endif
+const union wasm_word wasm_halt_code[1] = {{.handler = HANDLER(halt)}};
+const union wasm_word wasm_switch_code[1] = {{.handler = HANDLER(switch_back)}};
+const union wasm_word wasm_host_return_code[1] = {{.handler = HANDLER(host_return)}};
+
+void wasm_execute(struct wasm_thread *thread)
+{
+    struct wasm_thread *outer_thread = wasm_fault_thread(thread);
+    sigjmp_buf *outer_jump = thread->fault_jump;
+    bool outer_in_host = thread->in_host;
+    sigjmp_buf jump;
+    thread->fault_jump = &jump;
+    thread->in_host = false;
+    thread->trap = TRAP_NONE;
+    thread->settled = false;
+    if (sigsetjmp(jump, 0) == 0) {
+        dispatch(thread);
+    } else {
+        thread->saved.p = thread->fault_p;
+        thread->saved.R = thread->fault_R;
+        thread->saved.fuel = thread->fault_fuel;
+        thread->trap = TRAP_MEMORY;
+        thread->exit = EXIT_TRAP;
+    }
+    thread->in_host = outer_in_host;
+    thread->fault_jump = outer_jump;
+    wasm_fault_thread(outer_thread);
+}

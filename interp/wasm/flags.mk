@@ -1,0 +1,12 @@
+# The handlers: small functions whose tail calls must become jumps. Guests' types make nearly every
+# line of ops.def a deliberate conversion.
+CFLAGS_interp/wasm/exec.c := -foptimize-sibling-calls -fno-math-errno -fno-stack-protector \
+    -fcf-protection=none -fomit-frame-pointer -fno-tree-loop-distribute-patterns -Wno-conversion
+ifneq ($(SAN),)
+# Under sanitizers tail calls are not guaranteed, and guard pages are theirs.
+CFLAGS_interp/wasm := -DWASM_LOOP_DISPATCH=1 -DWASM_EXPLICIT_BOUNDS=1
+endif
+ifneq ($(WASM_PROFILE),)
+# Counts for bench/sequences.py.
+CFLAGS_interp/wasm := -DWASM_LOOP_DISPATCH=1 -DWASM_PROFILE
+endif

@@ -1,0 +1,99 @@
+#include <string.h>
+
+#include "interp/wasm/limits.h"
+#include "interp/wasm/module.h"
+
+enum err wasm_module_create(const uint8_t *bytes, size_t count, struct wasm_module **module,
+                            struct report *report)
+{
+    *module = NULL;
+    if (count > WASM_MODULE_BYTES_MAX)
+        return err_set(report, ERR_LIMIT, "the module has %zu bytes, this build takes at most %d",
+                       count, WASM_MODULE_BYTES_MAX);
+    struct wasm_module *m = mem_calloc(NULL, 1, sizeof *m);
+    uint8_t *copy = mem_alloc(NULL, count);
+    if (!m || !copy) {
+        mem_free(NULL, m);
+        mem_free(NULL, copy);
+        return err_set(report, ERR_MEMORY, "out of memory for a module of %zu bytes", count);
+    }
+    if (count)
+        memcpy(copy, bytes, count);
+    atomic_init(&m->refs, 1);
+    arena_init(&m->arena, NULL);
+    map_init(&m->exports_by_name, NULL);
+    m->bytes = copy;
+    m->byte_count = count;
+    (void)pthread_mutex_init(&m->translate_lock, NULL);
+
+    enum err err = wasm_decode(m, report);
+    if (err == ERR_OK)
+        err = wasm_validate(m, report);
+    if (err != ERR_OK) {
+        wasm_module_unref(m);
+        return err;
+    }
+    *module = m;
+    return ERR_OK;
+}
+
+struct wasm_module *wasm_module_ref(struct wasm_module *module)
+{
+    atomic_fetch_add_explicit(&module->refs, 1, memory_order_relaxed);
+    return module;
+}
+
+void wasm_module_unref(struct wasm_module *module)
+{
+    if (!module || atomic_fetch_sub_explicit(&module->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    wasm_code_free_all(module);
+    (void)pthread_mutex_destroy(&module->translate_lock);
+    map_deinit(&module->exports_by_name);
+    arena_deinit(&module->arena);
+    mem_free(NULL, module->bytes);
+    mem_free(NULL, module);
+}
+
+uint32_t wasm_module_import_count(const struct wasm_module *module)
+{
+    return module->import_count;
+}
+
+const struct wasm_import *wasm_module_import(const struct wasm_module *module, uint32_t index)
+{
+    return index < module->import_count ? &module->imports[index] : NULL;
+}
+
+uint32_t wasm_module_export_count(const struct wasm_module *module)
+{
+    return module->export_count;
+}
+
+const struct wasm_export *wasm_module_export(const struct wasm_module *module, uint32_t index)
+{
+    return index < module->export_count ? &module->exports[index] : NULL;
+}
+
+const struct wasm_export *wasm_module_find_export(const struct wasm_module *module,
+                                                  const char *name, size_t name_bytes)
+{
+    return map_find(&module->exports_by_name, name, name_bytes);
+}
+
+bool wasm_module_custom_section(const struct wasm_module *module, const char *name, uint32_t nth,
+                                const uint8_t **data, size_t *bytes)
+{
+    size_t name_bytes = strlen(name);
+    for (uint32_t i = 0; i < module->custom_count; i++) {
+        const struct wasm_custom_def *custom = &module->customs[i];
+        if (custom->name_bytes != name_bytes || memcmp(custom->name, name, name_bytes) != 0)
+            continue;
+        if (nth-- == 0) {
+            *data = custom->data;
+            *bytes = custom->bytes;
+            return true;
+        }
+    }
+    return false;
+}

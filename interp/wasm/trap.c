@@ -1,0 +1,229 @@
+/* What goes wrong in a guest: faults of its memory, the words of traps, back traces. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "interp/wasm/code.h"
+
+enum { TRACE_FRAMES_MAX = 64 };
+
+const char *wasm_trap_words(enum wasm_trap trap)
+{
+    static const char *const words[] = {
+        [TRAP_NONE] = "no trap",
+        [TRAP_UNREACHABLE] = "unreachable",
+        [TRAP_MEMORY] = "out of bounds memory access",
+        [TRAP_TABLE] = "out of bounds table access",
+        [TRAP_ELEMENT] = "undefined element",
+        [TRAP_NULL_ELEMENT] = "uninitialized element",
+        [TRAP_SIGNATURE] = "indirect call type mismatch",
+        [TRAP_DIVIDE] = "integer divide by zero",
+        [TRAP_OVERFLOW] = "integer overflow",
+        [TRAP_CONVERSION] = "invalid conversion to integer",
+        [TRAP_STACK] = "call stack exhausted",
+        [TRAP_NULL_REF] = "null exception reference",
+        [TRAP_EXCEPTION] = "unhandled exception",
+        [TRAP_OUT_OF_MEMORY] = "out of memory",
+    };
+    return words[trap];
+}
+
+/* ---- faults ------------------------------------------------------------------------------ */
+
+static _Thread_local struct wasm_thread *running;
+static struct sigaction former_segv, former_bus;
+
+struct wasm_thread *wasm_fault_thread(struct wasm_thread *thread)
+{
+    struct wasm_thread *former = running;
+    running = thread;
+    return former;
+}
+
+#if defined(__x86_64__)
+enum { REGISTERS = 16 };
+static uintptr_t machine_register(const ucontext_t *context, int index)
+{
+    /* The instruction and the frame come in rdi and rsi; a handler may have moved them. */
+    static const int order[REGISTERS] = {REG_RDI, REG_RAX, REG_RSI, REG_R10, REG_R11, REG_RDX,
+                                         REG_RCX, REG_RBX, REG_R8,  REG_R9,  REG_RBP, REG_R12,
+                                         REG_R13, REG_R14, REG_R15, REG_RSP};
+    return (uintptr_t)context->uc_mcontext.gregs[order[index]];
+}
+static int64_t fuel_register(const ucontext_t *context)
+{
+    return context->uc_mcontext.gregs[REG_R9];
+}
+static uintptr_t frame_register(const ucontext_t *context)
+{
+    return (uintptr_t)context->uc_mcontext.gregs[REG_RSI];
+}
+static uintptr_t program_counter(const ucontext_t *context)
+{
+    return (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+}
+#elif defined(__aarch64__)
+enum { REGISTERS = 31 };
+static uintptr_t machine_register(const ucontext_t *context, int index)
+{
+    return (uintptr_t)context->uc_mcontext.regs[index];
+}
+static int64_t fuel_register(const ucontext_t *context)
+{
+    return (int64_t)context->uc_mcontext.regs[5];
+}
+static uintptr_t frame_register(const ucontext_t *context)
+{
+    return (uintptr_t)context->uc_mcontext.regs[1];
+}
+static uintptr_t program_counter(const ucontext_t *context)
+{
+    return (uintptr_t)context->uc_mcontext.pc;
+}
+#else
+enum { REGISTERS = 0 };
+static uintptr_t machine_register(const ucontext_t *context, int index)
+{
+    (void)context;
+    (void)index;
+    return 0;
+}
+static int64_t fuel_register(const ucontext_t *context)
+{
+    (void)context;
+    return 0;
+}
+static uintptr_t frame_register(const ucontext_t *context)
+{
+    (void)context;
+    return 0;
+}
+static uintptr_t program_counter(const ucontext_t *context)
+{
+    (void)context;
+    return 0;
+}
+#endif
+
+/* The instruction that faulted. Handlers keep `p` in some register at the access, perhaps already
+ * moved on by the instruction's length; its handler begins closest in front of the faulting
+ * machine instruction. */
+static const union wasm_word *faulting_word(struct wasm_thread *thread, const ucontext_t *context)
+{
+    enum { ACCESS_WORDS = 2 };
+    const struct wasm_program *program = thread->instance->program;
+    const union wasm_word *best = NULL;
+    uintptr_t best_distance = UINTPTR_MAX, pc = program_counter(context);
+    for (int i = 0; i < REGISTERS; i++) {
+        const union wasm_word *p = (const union wasm_word *)machine_register(context, i);
+        for (const struct wasm_code *code = program->codes; code; code = code->next)
+            for (unsigned back = 0; back <= ACCESS_WORDS; back += ACCESS_WORDS) {
+                if (p - back < code->words || p - back >= code->words + code->word_count)
+                    continue;
+                uintptr_t distance = pc - (uintptr_t)(p - back)->handler;
+                if (distance < best_distance) {
+                    best_distance = distance;
+                    best = p - back;
+                }
+            }
+    }
+    return best;
+}
+
+static void on_fault(int signal_number, siginfo_t *info, void *context)
+{
+    struct wasm_thread *thread = running;
+    const struct wasm_instance *instance = thread ? thread->instance : NULL;
+    if (instance && !thread->in_host && thread->fault_jump && instance->memories[0] &&
+        instance->memories[0]->guarded) {
+        uintptr_t at = (uintptr_t)info->si_addr, base = (uintptr_t)instance->memories[0]->data;
+        if (at >= base && at - base < WASM_GUARD_BYTES) {
+            union wasm_value *frame = (union wasm_value *)frame_register(context);
+            thread->fault_p = faulting_word(thread, context);
+            thread->fault_R = frame;
+            thread->fault_fuel = fuel_register(context);
+            siglongjmp(*thread->fault_jump, 1);
+        }
+    }
+    /* Not ours: as if we had never been here. */
+    const struct sigaction *former = signal_number == SIGSEGV ? &former_segv : &former_bus;
+    if (former->sa_flags & SA_SIGINFO) {
+        former->sa_sigaction(signal_number, info, context);
+    } else if (former->sa_handler != SIG_DFL && former->sa_handler != SIG_IGN) {
+        former->sa_handler(signal_number);
+    } else {
+        signal(signal_number, SIG_DFL); /* the access repeats and ends the process */
+    }
+}
+
+/* Somebody may have put a handler over ours since the last time: then theirs becomes the one that
+ * we hand foreign faults to. */
+static bool install(int signal_number, struct sigaction *former)
+{
+    struct sigaction action = {.sa_sigaction = on_fault,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    struct sigaction present;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(signal_number, NULL, &present) != 0)
+        return false;
+    if ((present.sa_flags & SA_SIGINFO) && present.sa_sigaction == on_fault)
+        return true;
+    *former = present;
+    return sigaction(signal_number, &action, NULL) == 0;
+}
+
+bool wasm_fault_init(void)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    bool ok = REGISTERS > 0 && install(SIGSEGV, &former_segv) && install(SIGBUS, &former_bus);
+    pthread_mutex_unlock(&lock);
+    return ok;
+}
+
+/* ---- back traces ------------------------------------------------------------------------- */
+
+static void trace_line(struct buf *out, unsigned number, const struct wasm_module *module,
+                       const struct wasm_code *code, const struct wasm_origin *origin)
+{
+    const char *name = module->func_names ? module->func_names[code->func_index] : NULL;
+    buf_printf(out, "%3u: %s (func %u) +0x%x\n", number, name ? name : "?", code->func_index,
+               origin->body_offset);
+}
+
+void wasm_trap_record(struct wasm_thread *thread)
+{
+    struct wasm_regs *g = &thread->saved;
+    struct wasm_instance *instance = thread->instance;
+    const union wasm_word *p = g->p;
+    const union wasm_value *R = g->R;
+    if (thread->nested == 0)
+        buf_clear(&thread->back_trace);
+    for (unsigned frame = 0; frame < TRACE_FRAMES_MAX; frame++) {
+        const struct wasm_code *code =
+            instance && p ? wasm_code_find(instance->module, p) : NULL;
+        struct wasm_origin origin;
+        if (!code || !wasm_translate_origin(instance->module, code, (uint32_t)(p - code->words),
+                                            &origin))
+            break;
+        if (frame == 0 && !thread->settled)
+            g->fuel -= origin.potential;
+        trace_line(&thread->back_trace, frame, instance->module, code, &origin);
+        if (R < thread->stack || R >= thread->stack_end)
+            break;
+        const union wasm_value *record = R + code->record_slot;
+        p = record[0].ref;
+        R = record[1].ref;
+        if (p == wasm_switch_code) {
+            p = R[0].ref;
+            instance = R[2].ref;
+            R = R[1].ref;
+        }
+        if (p == wasm_halt_code || p == wasm_host_return_code)
+            break;
+        p--; /* inside the call */
+    }
+}

@@ -1,0 +1,918 @@
+/* Validation, as the appendix "Validation Algorithm" of the specification does it: one pass over
+ * each body with a stack of operand types and a stack of open control structures. No recursion;
+ * time is linear in the bytes (a br_table checks each distinct label once).
+ *
+ * Always true between instructions: `frame_count` >= 1 until the final `end`; the top frame's
+ * height <= `count`; `height` equals the top frame's height. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/vec.h"
+#include "interp/wasm/limits.h"
+#include "interp/wasm/module.h"
+#include "interp/wasm/opcodes.h"
+
+enum { UNKNOWN = 0 }; /* the type of operands in unreachable code */
+
+struct frame {
+    uint8_t op; /* WASM_OP_BLOCK, LOOP, IF, ELSE, TRY_TABLE */
+    bool unreachable;
+    uint32_t height; /* of the operand stack below the frame's parameters */
+    uint64_t br_table_mark;
+    struct wasm_functype type; /* its lists are borrowed */
+};
+
+struct validator {
+    struct wasm_module *module;
+    struct report *report;
+    enum err err;
+    struct { uint8_t *items; size_t count, capacity; } stack;
+    struct { struct frame *items; size_t count, capacity; } frames;
+    size_t height; /* of the top frame */
+    size_t stack_max, label_max;
+    uint64_t br_table_count;
+    /* The function, or the constant expression, that is being validated. */
+    const struct wasm_func_def *func; /* NULL in constant expressions */
+    const uint8_t *instr_at;
+    const char *op_name;
+};
+
+static enum err fail(struct validator *v, enum err err, const char *format, ...)
+    __attribute__((format(printf, 3, 4), cold));
+static enum err fail(struct validator *v, enum err err, const char *format, ...)
+{
+    char text[300], place[300];
+    va_list args;
+    if (v->err)
+        return v->err;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    place[0] = '\0';
+    if (v->func) {
+        uint32_t index = (uint32_t)(v->func - v->module->funcs);
+        const char *name = v->module->func_names ? v->module->func_names[index] : NULL;
+        (void)snprintf(place, sizeof place, "function %u%s%.200s%s", index, name ? " (" : "",
+                       name ? name : "", name ? ")" : "");
+    } else {
+        (void)snprintf(place, sizeof place, "constant expression");
+    }
+    v->err = err_set(v->report, err, "%s at offset 0x%zx: %s%s%s", place,
+                     (size_t)(v->instr_at - v->module->bytes), v->op_name ? v->op_name : "",
+                     v->op_name ? ": " : "", text);
+    return v->err;
+}
+
+/* ---- operands ---------------------------------------------------------------------------- */
+
+static bool push(struct validator *v, uint8_t type)
+{
+    if (__builtin_expect(v->stack.count == v->stack.capacity, 0)) {
+        if (v->stack.count >= WASM_STACK_MAX) {
+            (void)fail(v, ERR_LIMIT, "more than %d operands on the stack", WASM_STACK_MAX);
+            return false;
+        }
+        if (!vec_reserve(NULL, &v->stack, 1)) {
+            (void)fail(v, ERR_MEMORY, "out of memory");
+            return false;
+        }
+    }
+    v->stack.items[v->stack.count++] = type;
+    if (v->stack.count > v->stack_max)
+        v->stack_max = v->stack.count;
+    return true;
+}
+
+static const char *found_name(uint8_t type)
+{
+    return type == UNKNOWN ? "any" : wasm_type_name(type);
+}
+
+/* The type on top, taken; at the frame's floor: unknown in unreachable code, else an error. */
+static bool pop_any(struct validator *v, uint8_t *type)
+{
+    if (__builtin_expect(v->stack.count == v->height, 0)) {
+        *type = UNKNOWN;
+        if (v->frames.items[v->frames.count - 1].unreachable)
+            return true;
+        (void)fail(v, ERR_INVALID, "type mismatch: expected an operand, found none");
+        return false;
+    }
+    *type = v->stack.items[--v->stack.count];
+    return true;
+}
+
+static bool pop_slow(struct validator *v, uint8_t expected)
+{
+    if (v->stack.count == v->height) {
+        if (v->frames.items[v->frames.count - 1].unreachable)
+            return true;
+        (void)fail(v, ERR_INVALID, "type mismatch: expected %s, found nothing",
+                   wasm_type_name(expected));
+        return false;
+    }
+    uint8_t found = v->stack.items[--v->stack.count];
+    if (found == expected || found == UNKNOWN || expected == UNKNOWN)
+        return true;
+    (void)fail(v, ERR_INVALID, "type mismatch: expected %s, found %s", wasm_type_name(expected),
+               found_name(found));
+    return false;
+}
+
+static inline bool pop(struct validator *v, uint8_t expected)
+{
+    if (__builtin_expect(v->stack.count > v->height &&
+                             v->stack.items[v->stack.count - 1] == expected, 1)) {
+        v->stack.count--;
+        return true;
+    }
+    return pop_slow(v, expected);
+}
+
+static bool pop_list(struct validator *v, const uint8_t *types, uint32_t count)
+{
+    for (uint32_t i = count; i > 0; i--)
+        if (!pop(v, types[i - 1]))
+            return false;
+    return true;
+}
+
+static bool push_list(struct validator *v, const uint8_t *types, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!push(v, types[i]))
+            return false;
+    return true;
+}
+
+/* ---- control ----------------------------------------------------------------------------- */
+
+static bool push_frame(struct validator *v, uint32_t op, const struct wasm_functype *type)
+{
+    if (v->frames.count >= WASM_LABELS_MAX) {
+        (void)fail(v, ERR_LIMIT, "more than %d nested control structures", WASM_LABELS_MAX);
+        return false;
+    }
+    if (!vec_reserve(NULL, &v->frames, 1)) {
+        (void)fail(v, ERR_MEMORY, "out of memory");
+        return false;
+    }
+    v->height = v->stack.count;
+    v->frames.items[v->frames.count++] =
+        (struct frame){.op = (uint8_t)op, .height = (uint32_t)v->height, .type = *type};
+    if (v->frames.count > v->label_max)
+        v->label_max = v->frames.count;
+    return push_list(v, type->params, type->param_count);
+}
+
+/* Checks the results of the top frame and closes it; `frame` is a copy. */
+static bool pop_frame(struct validator *v, struct frame *frame)
+{
+    *frame = v->frames.items[v->frames.count - 1];
+    if (!pop_list(v, frame->type.results, frame->type.result_count))
+        return false;
+    if (v->stack.count != v->height) {
+        (void)fail(v, ERR_INVALID,
+                   "type mismatch: %zu more operand%s at the end of the block than its type has",
+                   v->stack.count - v->height, v->stack.count - v->height == 1 ? "" : "s");
+        return false;
+    }
+    v->frames.count--;
+    v->height = v->frames.count ? v->frames.items[v->frames.count - 1].height : 0;
+    return true;
+}
+
+static void set_unreachable(struct validator *v)
+{
+    v->stack.count = v->height;
+    v->frames.items[v->frames.count - 1].unreachable = true;
+}
+
+/* What a branch to the label carries; the lists are borrowed. False: no such label. */
+static bool label_types(struct validator *v, uint32_t label, const uint8_t **types,
+                        uint32_t *count)
+{
+    if (label >= v->frames.count) {
+        (void)fail(v, ERR_INVALID, "unknown label %u: only %zu are open", label, v->frames.count);
+        return false;
+    }
+    const struct frame *frame = &v->frames.items[v->frames.count - 1 - label];
+    bool is_loop = frame->op == WASM_OP_LOOP;
+    *types = is_loop ? frame->type.params : frame->type.results;
+    *count = is_loop ? frame->type.param_count : frame->type.result_count;
+    return true;
+}
+
+static const uint8_t *one_type(uint8_t type)
+{
+    static const uint8_t types[] = {WASM_I32, WASM_I64, WASM_F32, WASM_F64, WASM_V128,
+                                    WASM_FUNCREF, WASM_EXTERNREF, WASM_EXNREF};
+    const uint8_t *at = memchr(types, type, sizeof types);
+    return at;
+}
+
+static bool block_functype(struct validator *v, const struct wasm_instr *instr,
+                           struct wasm_functype *type)
+{
+    *type = (struct wasm_functype){0};
+    if (instr->block_type == WASM_BLOCK_VALUE) {
+        type->results = one_type(instr->block_value);
+        type->result_count = 1;
+    } else if (instr->block_type >= 0) {
+        if (instr->block_type >= (int64_t)v->module->type_count) {
+            (void)fail(v, ERR_INVALID, "unknown type %lld", (long long)instr->block_type);
+            return false;
+        }
+        *type = v->module->types[instr->block_type];
+    }
+    return true;
+}
+
+/* The operands of a br_table are checked against a label without being taken. */
+static bool peek_list(struct validator *v, const uint8_t *types, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (v->stack.count - v->height <= i) {
+            if (v->frames.items[v->frames.count - 1].unreachable)
+                return true;
+            (void)fail(v, ERR_INVALID, "type mismatch: expected %s, found nothing",
+                       wasm_type_name(types[count - 1 - i]));
+            return false;
+        }
+        uint8_t found = v->stack.items[v->stack.count - 1 - i];
+        if (found != types[count - 1 - i] && found != UNKNOWN) {
+            (void)fail(v, ERR_INVALID, "type mismatch: expected %s, found %s",
+                       wasm_type_name(types[count - 1 - i]), found_name(found));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool br_table(struct validator *v, const struct wasm_instr *instr)
+{
+    const uint8_t *types, *default_types;
+    uint32_t count, default_count;
+    if (!pop(v, WASM_I32) || !label_types(v, instr->index, &default_types, &default_count))
+        return false;
+    uint64_t mark = ++v->br_table_count;
+    const uint8_t *at = instr->vector;
+    for (uint32_t i = 0; i < instr->count; i++) {
+        uint32_t label = wasm_leb_u32_trusted(&at);
+        if (!label_types(v, label, &types, &count))
+            return false;
+        struct frame *frame = &v->frames.items[v->frames.count - 1 - label];
+        if (frame->br_table_mark == mark)
+            continue;
+        frame->br_table_mark = mark;
+        if (count != default_count) {
+            (void)fail(v, ERR_INVALID,
+                       "type mismatch: label %u takes %u operands, the default label %u", label,
+                       count, default_count);
+            return false;
+        }
+        if (!peek_list(v, types, count))
+            return false;
+    }
+    if (!pop_list(v, default_types, default_count))
+        return false;
+    set_unreachable(v);
+    return true;
+}
+
+static bool check_tag(struct validator *v, uint32_t index)
+{
+    if (index < v->module->tag_count)
+        return true;
+    (void)fail(v, ERR_INVALID, "unknown tag %u", index);
+    return false;
+}
+
+/* Each clause's label, seen from outside the try_table, must take exactly what is caught. */
+static bool catches(struct validator *v, const struct wasm_instr *instr)
+{
+    const uint8_t *at = instr->vector;
+    for (uint32_t i = 0; i < instr->count; i++) {
+        uint8_t kind = *at++;
+        struct wasm_functype caught = {0};
+        if (kind == WASM_CATCH || kind == WASM_CATCH_REF) {
+            uint32_t tag = wasm_leb_u32_trusted(&at);
+            if (!check_tag(v, tag))
+                return false;
+            caught = v->module->types[v->module->tags[tag].type_index];
+        }
+        uint32_t label = wasm_leb_u32_trusted(&at);
+        const uint8_t *types;
+        uint32_t count;
+        if (!label_types(v, label, &types, &count))
+            return false;
+        bool has_ref = kind == WASM_CATCH_REF || kind == WASM_CATCH_ALL_REF;
+        bool fits = count == caught.param_count + has_ref &&
+                    (caught.param_count == 0 ||
+                     memcmp(types, caught.params, caught.param_count) == 0) &&
+                    (!has_ref || types[count - 1] == WASM_EXNREF);
+        if (!fits) {
+            (void)fail(v, ERR_INVALID,
+                       "type mismatch: catch clause %u does not fit its label %u", i, label);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- index spaces ------------------------------------------------------------------------ */
+
+static uint8_t address_type(const struct wasm_limits *limits)
+{
+    return limits->is64 ? WASM_I64 : WASM_I32;
+}
+
+static bool memory_address(struct validator *v, uint32_t index, uint8_t *type)
+{
+    if (index >= v->module->memory_count) {
+        (void)fail(v, ERR_INVALID, "unknown memory %u", index);
+        return false;
+    }
+    *type = address_type(&v->module->memories[index].limits);
+    return true;
+}
+
+static const struct wasm_table_def *table_at(struct validator *v, uint32_t index)
+{
+    if (index >= v->module->table_count) {
+        (void)fail(v, ERR_INVALID, "unknown table %u", index);
+        return NULL;
+    }
+    return &v->module->tables[index];
+}
+
+static const struct wasm_elem_def *elem_at(struct validator *v, uint32_t index)
+{
+    if (index >= v->module->elem_count) {
+        (void)fail(v, ERR_INVALID, "unknown elem segment %u", index);
+        return NULL;
+    }
+    return &v->module->elems[index];
+}
+
+static bool check_data(struct validator *v, uint32_t index)
+{
+    if (!v->module->has_data_count) {
+        (void)fail(v, ERR_INVALID, "data count section required");
+        return false;
+    }
+    if (index >= v->module->data_count) {
+        (void)fail(v, ERR_INVALID, "unknown data segment %u", index);
+        return false;
+    }
+    return true;
+}
+
+static bool check_memarg(struct validator *v, const struct wasm_instr *instr, uint8_t *type)
+{
+    if (!memory_address(v, instr->index, type))
+        return false;
+    if (instr->align > wasm_op_infos[instr->op].number) {
+        (void)fail(v, ERR_INVALID, "alignment must not be larger than natural");
+        return false;
+    }
+    if (*type == WASM_I32 && instr->offset > UINT32_MAX) {
+        (void)fail(v, ERR_INVALID, "offset out of range: a 32-bit memory is addressed");
+        return false;
+    }
+    return true;
+}
+
+static const struct wasm_functype *func_type(struct validator *v, uint32_t index)
+{
+    if (index >= v->module->func_count) {
+        (void)fail(v, ERR_INVALID, "unknown function %u", index);
+        return NULL;
+    }
+    return &v->module->types[v->module->funcs[index].type_index];
+}
+
+/* The callee's type, its table's index operand already taken. */
+static const struct wasm_functype *indirect_type(struct validator *v,
+                                                 const struct wasm_instr *instr)
+{
+    const struct wasm_table_def *table = table_at(v, instr->index2);
+    if (!table)
+        return NULL;
+    if (table->type != WASM_FUNCREF) {
+        (void)fail(v, ERR_INVALID, "type mismatch: table %u holds %s, not funcref",
+                   instr->index2, wasm_type_name(table->type));
+        return NULL;
+    }
+    if (instr->index >= v->module->type_count) {
+        (void)fail(v, ERR_INVALID, "unknown type %u", instr->index);
+        return NULL;
+    }
+    if (!pop(v, address_type(&table->limits)))
+        return NULL;
+    return &v->module->types[instr->index];
+}
+
+static bool call(struct validator *v, const struct wasm_functype *type)
+{
+    return type && pop_list(v, type->params, type->param_count) &&
+           push_list(v, type->results, type->result_count);
+}
+
+static bool tail_call(struct validator *v, const struct wasm_functype *type)
+{
+    if (!type)
+        return false;
+    const struct wasm_functype *own = &v->frames.items[0].type;
+    if (type->result_count != own->result_count ||
+        (own->result_count && memcmp(type->results, own->results, own->result_count) != 0)) {
+        (void)fail(v, ERR_INVALID,
+                   "type mismatch: the callee's results are not the caller's results");
+        return false;
+    }
+    if (!pop_list(v, type->params, type->param_count))
+        return false;
+    set_unreachable(v);
+    return true;
+}
+
+static bool check_local(struct validator *v, uint32_t index, uint8_t *type)
+{
+    if (index >= v->func->local_count) {
+        (void)fail(v, ERR_INVALID, "unknown local %u: the function has %u", index,
+                   v->func->local_count);
+        return false;
+    }
+    *type = v->func->local_types[index];
+    return true;
+}
+
+/* ---- instructions ------------------------------------------------------------------------ */
+
+static bool select_untyped(struct validator *v)
+{
+    uint8_t a, b;
+    if (!pop(v, WASM_I32) || !pop_any(v, &b) || !pop_any(v, &a))
+        return false;
+    uint8_t type = a == UNKNOWN ? b : a;
+    if (a != b && a != UNKNOWN && b != UNKNOWN) {
+        (void)fail(v, ERR_INVALID, "type mismatch: the operands are %s and %s",
+                   wasm_type_name(a), wasm_type_name(b));
+        return false;
+    }
+    if ((type != UNKNOWN && type < WASM_V128) || (b != UNKNOWN && b < WASM_V128)) {
+        (void)fail(v, ERR_INVALID, "type mismatch: select without a type on references");
+        return false;
+    }
+    return push(v, type);
+}
+
+static bool table_op(struct validator *v, const struct wasm_instr *instr)
+{
+    const struct wasm_table_def *table = table_at(v, instr->index);
+    if (!table)
+        return false;
+    uint8_t at = address_type(&table->limits);
+    switch (instr->op) {
+    case WASM_OP_TABLE_GET: return pop(v, at) && push(v, table->type);
+    case WASM_OP_TABLE_SET: return pop(v, table->type) && pop(v, at);
+    case WASM_OP_TABLE_SIZE: return push(v, at);
+    case WASM_OP_TABLE_GROW: return pop(v, at) && pop(v, table->type) && push(v, at);
+    case WASM_OP_TABLE_FILL: return pop(v, at) && pop(v, table->type) && pop(v, at);
+    case WASM_OP_TABLE_COPY: {
+        const struct wasm_table_def *from = table_at(v, instr->index2);
+        if (!from)
+            return false;
+        if (from->type != table->type) {
+            (void)fail(v, ERR_INVALID, "type mismatch: table of %s copied to table of %s",
+                       wasm_type_name(from->type), wasm_type_name(table->type));
+            return false;
+        }
+        uint8_t at_from = address_type(&from->limits);
+        return pop(v, at == WASM_I64 ? at_from : at) && pop(v, at_from) && pop(v, at);
+    }
+    default: return false;
+    }
+}
+
+static bool table_init(struct validator *v, const struct wasm_instr *instr)
+{
+    const struct wasm_table_def *table = table_at(v, instr->index2);
+    const struct wasm_elem_def *elem = table ? elem_at(v, instr->index) : NULL;
+    if (!elem)
+        return false;
+    if (elem->type != table->type) {
+        (void)fail(v, ERR_INVALID, "type mismatch: segment of %s into table of %s",
+                   wasm_type_name(elem->type), wasm_type_name(table->type));
+        return false;
+    }
+    return pop(v, WASM_I32) && pop(v, WASM_I32) && pop(v, address_type(&table->limits));
+}
+
+/* Instructions whose types depend on more than opcodes.def can say. */
+static bool special(struct validator *v, const struct wasm_instr *instr)
+{
+    struct wasm_functype type;
+    const struct wasm_functype *callee;
+    struct frame frame;
+    const uint8_t *types;
+    uint32_t count;
+    uint8_t a, b;
+
+    switch (instr->op) {
+    case WASM_OP_UNREACHABLE:
+        set_unreachable(v);
+        return true;
+    case WASM_OP_BLOCK:
+    case WASM_OP_LOOP:
+        return block_functype(v, instr, &type) && pop_list(v, type.params, type.param_count) &&
+               push_frame(v, instr->op, &type);
+    case WASM_OP_IF:
+        return block_functype(v, instr, &type) && pop(v, WASM_I32) &&
+               pop_list(v, type.params, type.param_count) && push_frame(v, instr->op, &type);
+    case WASM_OP_TRY_TABLE:
+        return block_functype(v, instr, &type) && pop_list(v, type.params, type.param_count) &&
+               catches(v, instr) && push_frame(v, instr->op, &type);
+    case WASM_OP_ELSE:
+        if (v->frames.items[v->frames.count - 1].op != WASM_OP_IF) {
+            (void)fail(v, ERR_INVALID, "else without if");
+            return false;
+        }
+        return pop_frame(v, &frame) && push_frame(v, WASM_OP_ELSE, &frame.type);
+    case WASM_OP_END:
+        if (!pop_frame(v, &frame))
+            return false;
+        /* An `if` without `else` passes its parameters through. */
+        if (frame.op == WASM_OP_IF &&
+            (frame.type.param_count != frame.type.result_count ||
+             (frame.type.param_count &&
+              memcmp(frame.type.params, frame.type.results, frame.type.param_count) != 0))) {
+            (void)fail(v, ERR_INVALID, "type mismatch: if without else must give what it takes");
+            return false;
+        }
+        return push_list(v, frame.type.results, frame.type.result_count);
+    case WASM_OP_BR:
+        if (!label_types(v, instr->index, &types, &count) || !pop_list(v, types, count))
+            return false;
+        set_unreachable(v);
+        return true;
+    case WASM_OP_BR_IF:
+        return pop(v, WASM_I32) && label_types(v, instr->index, &types, &count) &&
+               pop_list(v, types, count) && push_list(v, types, count);
+    case WASM_OP_BR_TABLE:
+        return br_table(v, instr);
+    case WASM_OP_RETURN:
+        if (!pop_list(v, v->frames.items[0].type.results, v->frames.items[0].type.result_count))
+            return false;
+        set_unreachable(v);
+        return true;
+    case WASM_OP_CALL:
+        return call(v, func_type(v, instr->index));
+    case WASM_OP_CALL_INDIRECT:
+        return call(v, indirect_type(v, instr));
+    case WASM_OP_RETURN_CALL:
+        return tail_call(v, func_type(v, instr->index));
+    case WASM_OP_RETURN_CALL_INDIRECT:
+        return tail_call(v, indirect_type(v, instr));
+    case WASM_OP_THROW:
+        if (!check_tag(v, instr->index))
+            return false;
+        callee = &v->module->types[v->module->tags[instr->index].type_index];
+        if (!pop_list(v, callee->params, callee->param_count))
+            return false;
+        set_unreachable(v);
+        return true;
+    case WASM_OP_THROW_REF:
+        if (!pop(v, WASM_EXNREF))
+            return false;
+        set_unreachable(v);
+        return true;
+    case WASM_OP_DROP:
+        return pop_any(v, &a);
+    case WASM_OP_SELECT:
+        return select_untyped(v);
+    case WASM_OP_SELECT_T:
+        return pop(v, WASM_I32) && pop(v, instr->type) && pop(v, instr->type) &&
+               push(v, instr->type);
+    case WASM_OP_LOCAL_GET:
+        return check_local(v, instr->index, &a) && push(v, a);
+    case WASM_OP_LOCAL_SET:
+        return check_local(v, instr->index, &a) && pop(v, a);
+    case WASM_OP_LOCAL_TEE:
+        return check_local(v, instr->index, &a) && pop(v, a) && push(v, a);
+    case WASM_OP_GLOBAL_GET:
+    case WASM_OP_GLOBAL_SET: {
+        if (instr->index >= v->module->global_count) {
+            (void)fail(v, ERR_INVALID, "unknown global %u", instr->index);
+            return false;
+        }
+        const struct wasm_global_def *global = &v->module->globals[instr->index];
+        if (instr->op == WASM_OP_GLOBAL_GET)
+            return push(v, global->type);
+        if (!global->mutable_) {
+            (void)fail(v, ERR_INVALID, "immutable global %u", instr->index);
+            return false;
+        }
+        return pop(v, global->type);
+    }
+    case WASM_OP_TABLE_GET: case WASM_OP_TABLE_SET: case WASM_OP_TABLE_SIZE:
+    case WASM_OP_TABLE_GROW: case WASM_OP_TABLE_FILL: case WASM_OP_TABLE_COPY:
+        return table_op(v, instr);
+    case WASM_OP_TABLE_INIT:
+        return table_init(v, instr);
+    case WASM_OP_ELEM_DROP:
+        return elem_at(v, instr->index) != NULL;
+    case WASM_OP_DATA_DROP:
+        return check_data(v, instr->index);
+    case WASM_OP_MEMORY_COPY:
+        if (!memory_address(v, instr->index, &a) || !memory_address(v, instr->index2, &b))
+            return false;
+        return pop(v, a == WASM_I64 ? b : a) && pop(v, b) && pop(v, a);
+    case WASM_OP_REF_NULL:
+        return push(v, instr->type);
+    case WASM_OP_REF_IS_NULL:
+        if (!pop_any(v, &a))
+            return false;
+        if (a != UNKNOWN && a >= WASM_V128) {
+            (void)fail(v, ERR_INVALID, "type mismatch: expected a reference, found %s",
+                       wasm_type_name(a));
+            return false;
+        }
+        return push(v, WASM_I32);
+    case WASM_OP_REF_FUNC:
+        if (!func_type(v, instr->index))
+            return false;
+        if (!v->module->funcs[instr->index].is_declared) {
+            (void)fail(v, ERR_INVALID, "undeclared function reference %u", instr->index);
+            return false;
+        }
+        return push(v, WASM_FUNCREF);
+    default:
+        (void)fail(v, ERR_INVALID, "illegal opcode");
+        return false;
+    }
+}
+
+/* Immediates of instructions with a fixed signature; *address is what "a" stands for. */
+static bool check_immediates(struct validator *v, const struct wasm_instr *instr,
+                             const struct wasm_op_info *info, uint8_t *address)
+{
+    switch ((enum wasm_imm)info->imm) {
+    case WASM_IMM_MEMARG:
+        return check_memarg(v, instr, address);
+    case WASM_IMM_MEMARG_LANE:
+        if (!check_memarg(v, instr, address))
+            return false;
+        if (instr->lane >= 16 >> info->number)
+            break;
+        return true;
+    case WASM_IMM_LANE:
+        if (instr->lane >= info->number)
+            break;
+        return true;
+    case WASM_IMM_SHUFFLE:
+        for (unsigned i = 0; i < 16; i++)
+            if (instr->vector[i] >= info->number) {
+                (void)fail(v, ERR_INVALID, "invalid lane index %u", instr->vector[i]);
+                return false;
+            }
+        return true;
+    case WASM_IMM_MEMORY:
+        return memory_address(v, instr->index, address);
+    case WASM_IMM_MEMORY_INIT:
+        return memory_address(v, instr->index2, address) && check_data(v, instr->index);
+    default:
+        return true;
+    }
+    (void)fail(v, ERR_INVALID, "invalid lane index %u", instr->lane);
+    return false;
+}
+
+static bool fixed(struct validator *v, const struct wasm_instr *instr,
+                  const struct wasm_op_info *info)
+{
+    static const uint8_t type_of[128] = {
+        ['i'] = WASM_I32, ['I'] = WASM_I64, ['f'] = WASM_F32, ['F'] = WASM_F64, ['V'] = WASM_V128};
+    uint8_t address = 0;
+    if (info->imm != WASM_IMM_NONE && !check_immediates(v, instr, info, &address))
+        return false;
+    const char *p = info->operands;
+    unsigned n = !p[0] ? 0 : !p[1] ? 1 : !p[2] ? 2 : 3;
+    while (n-- > 0)
+        if (!pop(v, p[n] == 'a' ? address : type_of[(unsigned char)p[n]]))
+            return false;
+    char result = info->result[0];
+    return !result || push(v, result == 'a' ? address : type_of[(unsigned char)result]);
+}
+
+/* ---- functions and constant expressions -------------------------------------------------- */
+
+static enum err read_failed(struct validator *v, enum wasm_read result, const char *problem,
+                            const uint8_t *where)
+{
+    v->instr_at = where;
+    v->op_name = NULL;
+    return fail(v, result == WASM_READ_UNSUPPORTED ? ERR_UNSUPPORTED : ERR_INVALID, "%s",
+                problem);
+}
+
+static void begin(struct validator *v, const struct wasm_func_def *func, const uint8_t *at)
+{
+    v->func = func;
+    v->instr_at = at;
+    v->op_name = NULL;
+    v->stack.count = v->frames.count = 0;
+    v->height = v->stack_max = v->label_max = 0;
+}
+
+static enum err validate_func(struct validator *v, struct wasm_func_def *func)
+{
+    const struct wasm_functype *type = &v->module->types[func->type_index];
+    const struct wasm_functype own = {.results = type->results,
+                                      .result_count = type->result_count};
+    const uint8_t *at = func->body, *end = func->body + func->body_bytes;
+    struct wasm_instr instr = {0};
+
+    begin(v, func, at);
+    if (!push_frame(v, WASM_OP_BLOCK, &own))
+        return v->err;
+    while (v->frames.count > 0) {
+        /* The commonest instructions, with one-byte indices, take a shorter way. */
+        if (end - at >= 2 && at[1] < 0x80) {
+            if (at[0] == WASM_OP_LOCAL_GET && at[1] < func->local_count &&
+                v->stack.count < v->stack.capacity) {
+                v->stack.items[v->stack.count++] = func->local_types[at[1]];
+                if (v->stack.count > v->stack_max)
+                    v->stack_max = v->stack.count;
+                at += 2;
+                continue;
+            }
+            if (at[0] == WASM_OP_LOCAL_SET && at[1] < func->local_count &&
+                v->stack.count > v->height &&
+                v->stack.items[v->stack.count - 1] == func->local_types[at[1]]) {
+                v->stack.count--;
+                at += 2;
+                continue;
+            }
+        }
+        const char *problem;
+        const uint8_t *where;
+        v->instr_at = at;
+        enum wasm_read result = wasm_instr_read(at, end, &instr, &problem, &where);
+        if (result != WASM_READ_OK)
+            return read_failed(v, result, problem, where);
+        const struct wasm_op_info *info = &wasm_op_infos[instr.op];
+        v->op_name = info->name;
+        bool is_special = info->operands[0] == '*' || info->result[0] == '*' ||
+                          info->imm == WASM_IMM_TABLE || info->imm == WASM_IMM_TABLE_INIT ||
+                          info->imm == WASM_IMM_ELEM || info->imm == WASM_IMM_DATA;
+        if (!(is_special ? special(v, &instr) : fixed(v, &instr, info)))
+            return v->err;
+        at = instr.next;
+    }
+    if (at != end) {
+        v->instr_at = at;
+        return fail(v, ERR_INVALID,
+                    "END opcode expected: the function goes on behind its last end");
+    }
+    func->stack_max = (uint32_t)v->stack_max;
+    func->label_max = (uint32_t)v->label_max;
+    return ERR_OK;
+}
+
+/* `globals_max`: how many globals the expression may see. Marks functions it names. */
+static enum err validate_const(struct validator *v, const struct wasm_const_expr *expr,
+                               uint8_t type, uint32_t globals_max)
+{
+    const struct wasm_functype own = {.results = one_type(type), .result_count = 1};
+    struct wasm_instr instr = {.next = expr->code};
+    begin(v, NULL, expr->code);
+    if (!push_frame(v, WASM_OP_BLOCK, &own))
+        return v->err;
+    while (v->frames.count > 0) {
+        const char *problem;
+        const uint8_t *where;
+        v->instr_at = instr.next;
+        enum wasm_read result =
+            wasm_instr_read(instr.next, expr->code + expr->bytes, &instr, &problem, &where);
+        if (result != WASM_READ_OK)
+            return read_failed(v, result, problem, where);
+        const struct wasm_op_info *info = &wasm_op_infos[instr.op];
+        v->op_name = info->name;
+        if (instr.op == WASM_OP_GLOBAL_GET) {
+            if (instr.index >= globals_max)
+                return fail(v, ERR_INVALID, "unknown global %u", instr.index);
+            if (v->module->globals[instr.index].mutable_)
+                return fail(v, ERR_INVALID,
+                            "constant expression required: global %u is mutable", instr.index);
+        }
+        if (instr.op == WASM_OP_REF_FUNC && instr.index < v->module->func_count)
+            v->module->funcs[instr.index].is_declared = true;
+        bool is_special = info->operands[0] == '*' || info->result[0] == '*';
+        if (!(is_special ? special(v, &instr) : fixed(v, &instr, info)))
+            return v->err;
+    }
+    return ERR_OK;
+}
+
+/* ---- the module -------------------------------------------------------------------------- */
+
+static enum err check_limits(struct validator *v, const struct wasm_limits *limits,
+                             const char *what, uint32_t index, uint64_t max32, uint64_t max64)
+{
+    uint64_t max = limits->is64 ? max64 : max32;
+    if (limits->min > max || (limits->max != UINT64_MAX && limits->max > max))
+        return err_set(v->report, ERR_INVALID, "%s size: %s %u may have at most %llu %s", what,
+                       what, index, (unsigned long long)max,
+                       what[0] == 'm' ? "pages" : "elements");
+    if (limits->min > limits->max)
+        return err_set(v->report, ERR_INVALID,
+                       "%s %u: size minimum must not be greater than maximum", what, index);
+    return ERR_OK;
+}
+
+static enum err validate_elem(struct validator *v, uint32_t index)
+{
+    struct wasm_module *m = v->module;
+    const struct wasm_elem_def *elem = &m->elems[index];
+    enum err err = ERR_OK;
+    if (elem->mode == WASM_ACTIVE) {
+        if (elem->table >= m->table_count)
+            return err_set(v->report, ERR_INVALID, "element segment %u: unknown table %u", index,
+                           elem->table);
+        const struct wasm_table_def *table = &m->tables[elem->table];
+        if (table->type != elem->type)
+            return err_set(v->report, ERR_INVALID,
+                           "element segment %u: type mismatch: %s into a table of %s", index,
+                           wasm_type_name(elem->type), wasm_type_name(table->type));
+        err = validate_const(v, &elem->offset, address_type(&table->limits), m->global_count);
+    }
+    for (uint32_t i = 0; i < elem->count && err == ERR_OK; i++) {
+        if (elem->exprs) {
+            err = validate_const(v, &elem->exprs[i], elem->type, m->global_count);
+        } else if (elem->funcs[i] >= m->func_count) {
+            err = err_set(v->report, ERR_INVALID, "element segment %u: unknown function %u",
+                          index, elem->funcs[i]);
+        } else {
+            m->funcs[elem->funcs[i]].is_declared = true;
+        }
+    }
+    return err;
+}
+
+static enum err validate_data(struct validator *v, uint32_t index)
+{
+    struct wasm_module *m = v->module;
+    const struct wasm_data_def *data = &m->datas[index];
+    if (data->mode != WASM_ACTIVE)
+        return ERR_OK;
+    if (data->memory >= m->memory_count)
+        return err_set(v->report, ERR_INVALID, "data segment %u: unknown memory %u", index,
+                       data->memory);
+    return validate_const(v, &data->offset, address_type(&m->memories[data->memory].limits),
+                          m->global_count);
+}
+
+static enum err validate_rest(struct validator *v)
+{
+    struct wasm_module *m = v->module;
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; i < m->memory_count && err == ERR_OK; i++)
+        err = check_limits(v, &m->memories[i].limits, "memory", i, 1u << 16, 1ull << 48);
+    for (uint32_t i = 0; i < m->table_count && err == ERR_OK; i++) {
+        err = check_limits(v, &m->tables[i].limits, "table", i, UINT32_MAX, UINT64_MAX);
+        if (err == ERR_OK && m->tables[i].has_init)
+            err = validate_const(v, &m->tables[i].init, m->tables[i].type,
+                                 m->global_import_count);
+    }
+    for (uint32_t i = 0; i < m->tag_count && err == ERR_OK; i++)
+        if (m->types[m->tags[i].type_index].result_count != 0)
+            err = err_set(v->report, ERR_INVALID, "tag %u: non-empty tag result type", i);
+    for (uint32_t i = m->global_import_count; i < m->global_count && err == ERR_OK; i++)
+        err = validate_const(v, &m->globals[i].init, m->globals[i].type, i);
+    if (err == ERR_OK && m->has_start) {
+        if (m->start >= m->func_count)
+            return err_set(v->report, ERR_INVALID, "start function: unknown function %u",
+                           m->start);
+        const struct wasm_functype *type = &m->types[m->funcs[m->start].type_index];
+        if (type->param_count || type->result_count)
+            return err_set(v->report, ERR_INVALID,
+                           "start function %u: it must take and give nothing", m->start);
+    }
+    for (uint32_t i = 0; i < m->elem_count && err == ERR_OK; i++)
+        err = validate_elem(v, i);
+    for (uint32_t i = 0; i < m->data_count && err == ERR_OK; i++)
+        err = validate_data(v, i);
+    for (uint32_t i = m->func_import_count; i < m->func_count && err == ERR_OK; i++)
+        err = validate_func(v, &m->funcs[i]);
+    return err;
+}
+
+enum err wasm_validate(struct wasm_module *module, struct report *report)
+{
+    struct validator v = {.module = module, .report = report};
+    enum err err = validate_rest(&v);
+    vec_free(NULL, &v.stack);
+    vec_free(NULL, &v.frames);
+    return err;
+}
