@@ -1,0 +1,139 @@
+/* A WASI context and what its packages share. Private to interp/wasi. */
+#ifndef INTERP_WASI_CTX_H
+#define INTERP_WASI_CTX_H
+
+#include "engine/base/arena.h"
+#include "engine/base/vec.h"
+#include "interp/component/component.h"
+#include "interp/wasi/wasi.h"
+
+/* ---- waiting ----------------------------------------------------------------------------- */
+
+struct wasi_pollable {
+    struct wasi_ctx *ctx;
+    const struct wasi_pollable_ops *ops; /* NULL: a clock */
+    void *object;
+    uint64_t deadline_ns;                /* of a clock; 0 is always ready */
+};
+
+bool wasi_pollable_ready(const struct wasi_pollable *pollable);
+struct wasi_pollable *wasi_pollable_at(struct wasi_ctx *ctx, uint64_t deadline_ns);
+
+/* What the instance waits for now: any of these. */
+struct wasi_wait {
+    bool is_waiting, for_stdin;
+    uint64_t deadline_ns;
+    struct {
+        struct wasi_pollable **items;
+        size_t count, capacity;
+    } pollables;
+};
+
+/* ---- resources --------------------------------------------------------------------------- */
+
+enum wasi_stream_kind { WASI_STREAM_STANDARD, WASI_STREAM_FILE };
+
+struct wasi_input {
+    struct wasi_ctx *ctx;
+    enum wasi_stream_kind kind;
+    int fd;          /* FILE: own duplicate */
+    uint64_t offset; /* FILE */
+};
+
+struct wasi_out {
+    struct wasi_ctx *ctx;
+    enum wasi_stream_kind kind;
+    enum wasi_output output; /* STANDARD */
+    int fd;                  /* FILE: own duplicate */
+    bool is_append;
+    uint64_t offset;
+};
+
+struct wasi_error {
+    struct wasi_ctx *ctx;
+    int number; /* errno */
+};
+
+struct wasi_directory {
+    char *guest_path;
+    int fd;
+    bool writable;
+};
+
+struct wasi_ctx {
+    struct wasi_host host;
+    struct mem_heap *heap;
+    struct arena strings; /* arguments and environment */
+    const char **args, **environment;
+    size_t arg_count, environment_count, preopen_count;
+    struct wasi_directory *preopens;
+    struct {
+        char *items;
+        size_t count, capacity;
+    } input;
+    size_t input_at; /* bytes of `input` already read */
+    bool input_closed;
+    struct wasi_wait wait;
+    bool has_exited;
+    uint32_t exit_status;
+};
+
+uint64_t wasi_now_ns(const struct wasi_ctx *ctx);
+uint64_t wasi_wall_ns(const struct wasi_ctx *ctx);
+void wasi_fill_random(const struct wasi_ctx *ctx, uint8_t *out, size_t bytes);
+void wasi_put(const struct wasi_ctx *ctx, enum wasi_output output, const char *data, size_t bytes);
+void wasi_exit(struct wasi_ctx *ctx, uint32_t status);
+/* Bytes that stdin has now. */
+size_t wasi_stdin_left(const struct wasi_ctx *ctx);
+/* Takes up to `bytes` of them. */
+size_t wasi_stdin_take(struct wasi_ctx *ctx, void *out, size_t bytes);
+
+/* ---- host functions ---------------------------------------------------------------------- */
+
+struct wasi_ctx *wasi_ctx_of(const struct comp_host_call *call, void *binding);
+
+/* Starts to wait; what is waited for is added to ctx->wait by the caller. The wait ends by itself
+ * when the function returns anything else, which it does through wasi_wait_end. */
+void wasi_wait_begin(struct wasi_ctx *ctx);
+void wasi_wait_end(struct wasi_ctx *ctx);
+/* Marks the activation so that an abandoned wait is forgotten; returns COMP_HOST_WAIT. */
+enum comp_host_result wasi_wait_return(struct comp_host_call *call, struct wasi_ctx *ctx);
+
+/* Results: `return wasi_ok(call, result, &value)`; value may be NULL. */
+enum comp_host_result wasi_ok(struct comp_host_call *call, struct comp_value *result,
+                              const struct comp_value *value);
+enum comp_host_result wasi_err(struct comp_host_call *call, struct comp_value *result,
+                               const struct comp_value *value);
+enum comp_host_result wasi_no_memory(struct comp_host_call *call);
+
+struct wasi_func {
+    const char *interface, *name, *type;
+    comp_host_fn fn;
+};
+/* `binding` becomes every function's user. */
+enum err wasi_define(struct comp_linker *linker, const struct wasi_func *funcs, size_t count,
+                     struct wasi_binding *binding, struct report *report) ERR_MUST_USE;
+
+/* One per file: resources first, then functions. */
+enum err wasi_io_register(struct comp_linker *linker, struct wasi_binding *binding,
+                          struct report *report) ERR_MUST_USE;
+enum err wasi_cli_register(struct comp_linker *linker, struct wasi_binding *binding,
+                           struct report *report) ERR_MUST_USE;
+enum err wasi_clocks_register(struct comp_linker *linker, struct wasi_binding *binding,
+                              struct report *report) ERR_MUST_USE;
+enum err wasi_random_register(struct comp_linker *linker, struct wasi_binding *binding,
+                              struct report *report) ERR_MUST_USE;
+enum err wasi_filesystem_register(struct comp_linker *linker, struct wasi_binding *binding,
+                                  struct report *report) ERR_MUST_USE;
+enum err wasi_sockets_register(struct comp_linker *linker, struct wasi_binding *binding,
+                               struct report *report) ERR_MUST_USE;
+enum err wasi_http_register(struct comp_linker *linker, struct wasi_binding *binding,
+                            struct report *report) ERR_MUST_USE;
+enum err wasi_preview1_register(struct comp_linker *linker, struct wasi_binding *binding,
+                                struct report *report) ERR_MUST_USE;
+
+/* io.c: NULL when memory is out. */
+struct wasi_input *wasi_input_create(struct wasi_ctx *ctx, enum wasi_stream_kind kind);
+struct wasi_out *wasi_out_create(struct wasi_ctx *ctx, enum wasi_stream_kind kind);
+
+#endif

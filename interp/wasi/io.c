@@ -1,0 +1,452 @@
+/* wasi:io: error, poll, streams. Source: WASI 0.2.9 proposals/io. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "interp/wasi/ctx.h"
+
+#define ERROR "wasi:io/error@0.2.9"
+#define POLL "wasi:io/poll@0.2.9"
+#define STREAMS "wasi:io/streams@0.2.9"
+
+enum {
+    READ_BYTES_MAX = 64 * 1024,   /* of one read; a guest asks again for more */
+    WRITE_BYTES_MAX = 1024 * 1024, /* what check-write permits */
+    CLOSED = 1, LAST_OPERATION_FAILED = 0,
+};
+
+/* ---- error ------------------------------------------------------------------------------- */
+
+static void drop_error(void *host, void *rep)
+{
+    struct wasi_error *error = rep;
+    (void)host;
+    mem_free(error->ctx->heap, error);
+}
+
+static enum comp_host_result error_to_debug_string(struct comp_host_call *call,
+                                                   const struct comp_value *args,
+                                                   struct comp_value *result, void *user)
+{
+    const struct wasi_error *error = args[0].of.rep;
+    const char *text = strerror(error->number);
+    (void)user;
+    char *copy = arena_strdup(call->arena, text, strlen(text));
+    if (!copy)
+        return wasi_no_memory(call);
+    *result = comp_string(copy, strlen(copy));
+    return COMP_HOST_DONE;
+}
+
+/* ---- poll -------------------------------------------------------------------------------- */
+
+static void drop_pollable(void *host, void *rep)
+{
+    (void)host;
+    wasi_pollable_destroy(rep);
+}
+
+static enum comp_host_result pollable_ready(struct comp_host_call *call,
+                                            const struct comp_value *args,
+                                            struct comp_value *result, void *user)
+{
+    (void)call, (void)user;
+    *result = comp_bool(wasi_pollable_ready(args[0].of.rep));
+    return COMP_HOST_DONE;
+}
+
+static enum comp_host_result wait_for(struct comp_host_call *call, struct wasi_ctx *ctx,
+                                      const struct comp_value *pollables, size_t count)
+{
+    wasi_wait_begin(ctx);
+    if (!vec_reserve(ctx->heap, &ctx->wait.pollables, count)) {
+        wasi_wait_end(ctx);
+        return wasi_no_memory(call);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct wasi_pollable *pollable = pollables[i].of.rep;
+        if (pollable->deadline_ns < ctx->wait.deadline_ns)
+            ctx->wait.deadline_ns = pollable->deadline_ns;
+        ctx->wait.pollables.items[ctx->wait.pollables.count++] = pollable;
+    }
+    return wasi_wait_return(call, ctx);
+}
+
+static enum comp_host_result pollable_block(struct comp_host_call *call,
+                                            const struct comp_value *args,
+                                            struct comp_value *result, void *user)
+{
+    struct wasi_ctx *ctx = wasi_ctx_of(call, user);
+    (void)result;
+    if (!wasi_pollable_ready(args[0].of.rep))
+        return wait_for(call, ctx, args, 1);
+    wasi_wait_end(ctx);
+    return COMP_HOST_DONE;
+}
+
+static enum comp_host_result poll(struct comp_host_call *call, const struct comp_value *args,
+                                  struct comp_value *result, void *user)
+{
+    struct wasi_ctx *ctx = wasi_ctx_of(call, user);
+    const struct comp_value *list = args[0].of.list.items;
+    size_t count = args[0].of.list.count, ready = 0;
+    if (count == 0) {
+        comp_trap(call, "poll was given an empty list: it would wait for ever");
+        return COMP_HOST_TRAP;
+    }
+    uint32_t *indices = arena_alloc(call->arena, count * sizeof *indices);
+    if (!indices)
+        return wasi_no_memory(call);
+    for (size_t i = 0; i < count; i++)
+        if (wasi_pollable_ready(list[i].of.rep))
+            indices[ready++] = (uint32_t)i;
+    if (ready == 0)
+        return wait_for(call, ctx, list, count);
+    wasi_wait_end(ctx);
+    *result = comp_list_packed(indices, ready);
+    return COMP_HOST_DONE;
+}
+
+/* ---- streams ----------------------------------------------------------------------------- */
+
+static enum comp_host_result closed(struct comp_host_call *call, struct comp_value *result)
+{
+    struct comp_value error;
+    if (!comp_variant(call->arena, CLOSED, NULL, &error))
+        return wasi_no_memory(call);
+    return wasi_err(call, result, &error);
+}
+
+static enum comp_host_result failed(struct comp_host_call *call, struct wasi_ctx *ctx, int number,
+                                    struct comp_value *result)
+{
+    struct wasi_error *error = mem_alloc(ctx->heap, sizeof *error);
+    struct comp_value own, variant;
+    if (!error)
+        return wasi_no_memory(call);
+    *error = (struct wasi_error){ctx, number};
+    own = comp_own(error);
+    if (!comp_variant(call->arena, LAST_OPERATION_FAILED, &own, &variant) ||
+        !comp_error(call->arena, &variant, result)) {
+        mem_free(ctx->heap, error);
+        return wasi_no_memory(call);
+    }
+    return COMP_HOST_DONE;
+}
+
+struct wasi_input *wasi_input_create(struct wasi_ctx *ctx, enum wasi_stream_kind kind)
+{
+    struct wasi_input *input = mem_calloc(ctx->heap, 1, sizeof *input);
+    if (input)
+        *input = (struct wasi_input){.ctx = ctx, .kind = kind, .fd = -1};
+    return input;
+}
+
+struct wasi_out *wasi_out_create(struct wasi_ctx *ctx, enum wasi_stream_kind kind)
+{
+    struct wasi_out *out = mem_calloc(ctx->heap, 1, sizeof *out);
+    if (out)
+        *out = (struct wasi_out){.ctx = ctx, .kind = kind, .fd = -1, .output = WASI_STDOUT};
+    return out;
+}
+
+static void drop_input(void *host, void *rep)
+{
+    struct wasi_input *input = rep;
+    (void)host;
+    if (input->fd >= 0)
+        close(input->fd);
+    mem_free(input->ctx->heap, input);
+}
+
+static void drop_output(void *host, void *rep)
+{
+    struct wasi_out *out = rep;
+    (void)host;
+    if (out->fd >= 0)
+        close(out->fd);
+    mem_free(out->ctx->heap, out);
+}
+
+/* Stdin may have nothing yet; everything else always has an answer. */
+static bool input_ready(const struct wasi_input *input)
+{
+    return input->kind != WASI_STREAM_STANDARD || input->ctx->input_closed ||
+           wasi_stdin_left(input->ctx) != 0;
+}
+
+static bool stdin_ready(void *object)
+{
+    const struct wasi_ctx *ctx = object;
+    return ctx->input_closed || wasi_stdin_left(ctx) != 0;
+}
+
+static const struct wasi_pollable_ops stdin_ops = {stdin_ready, NULL};
+
+static enum comp_host_result input_subscribe(struct comp_host_call *call,
+                                             const struct comp_value *args,
+                                             struct comp_value *result, void *user)
+{
+    const struct wasi_input *input = args[0].of.rep;
+    (void)user;
+    struct wasi_pollable *pollable = input->kind == WASI_STREAM_STANDARD
+                                         ? wasi_pollable_create(input->ctx, &stdin_ops, input->ctx)
+                                         : wasi_pollable_at(input->ctx, 0);
+    if (!pollable)
+        return wasi_no_memory(call);
+    *result = comp_own(pollable);
+    return COMP_HOST_DONE;
+}
+
+/* How many bytes one call gives: 0 at the end of the stream too. */
+static ssize_t take(struct wasi_input *input, uint8_t *out, size_t bytes)
+{
+    if (input->kind == WASI_STREAM_STANDARD)
+        return (ssize_t)wasi_stdin_take(input->ctx, out, bytes);
+    ssize_t got = pread(input->fd, out, bytes, (off_t)input->offset);
+    if (got > 0)
+        input->offset += (uint64_t)got;
+    return got;
+}
+
+static enum comp_host_result wait_stdin(struct comp_host_call *call, struct wasi_ctx *ctx)
+{
+    wasi_wait_begin(ctx);
+    ctx->wait.for_stdin = true;
+    return wasi_wait_return(call, ctx);
+}
+
+/* read and skip, blocking or not, differ in what they answer and whether they wait. */
+static enum comp_host_result input_get(struct comp_host_call *call, const struct comp_value *args,
+                                       struct comp_value *result, bool is_skip, bool is_blocking)
+{
+    struct wasi_input *input = args[0].of.rep;
+    uint64_t want = args[1].of.u < READ_BYTES_MAX ? args[1].of.u : READ_BYTES_MAX;
+    if (is_blocking && want && !input_ready(input))
+        return wait_stdin(call, input->ctx);
+    if (is_blocking)
+        wasi_wait_end(input->ctx);
+    uint8_t *data = arena_alloc(call->arena, (size_t)want);
+    if (!data)
+        return wasi_no_memory(call);
+    bool is_ready = input_ready(input);
+    ssize_t got = want && is_ready ? take(input, data, (size_t)want) : 0;
+    if (got < 0)
+        return failed(call, input->ctx, errno, result);
+    if (got == 0 && want && is_ready)
+        return closed(call, result);
+    struct comp_value value = is_skip ? comp_u64((uint64_t)got)
+                                      : comp_list_packed(data, (size_t)got);
+    return wasi_ok(call, result, &value);
+}
+
+static enum comp_host_result input_read(struct comp_host_call *call, const struct comp_value *args,
+                                        struct comp_value *result, void *user)
+{
+    (void)user;
+    return input_get(call, args, result, false, false);
+}
+
+static enum comp_host_result input_blocking_read(struct comp_host_call *call,
+                                                 const struct comp_value *args,
+                                                 struct comp_value *result, void *user)
+{
+    (void)user;
+    return input_get(call, args, result, false, true);
+}
+
+static enum comp_host_result input_skip(struct comp_host_call *call, const struct comp_value *args,
+                                        struct comp_value *result, void *user)
+{
+    (void)user;
+    return input_get(call, args, result, true, false);
+}
+
+static enum comp_host_result input_blocking_skip(struct comp_host_call *call,
+                                                 const struct comp_value *args,
+                                                 struct comp_value *result, void *user)
+{
+    (void)user;
+    return input_get(call, args, result, true, true);
+}
+
+/* All of it, or -1 with errno. */
+static int put(struct wasi_out *out, const uint8_t *data, size_t bytes)
+{
+    if (out->kind == WASI_STREAM_STANDARD) {
+        wasi_put(out->ctx, out->output, (const char *)data, bytes);
+        return 0;
+    }
+    while (bytes) {
+        ssize_t put_bytes = out->is_append ? write(out->fd, data, bytes)
+                                           : pwrite(out->fd, data, bytes, (off_t)out->offset);
+        if (put_bytes < 0 && errno == EINTR)
+            continue;
+        if (put_bytes < 0)
+            return -1;
+        data += put_bytes;
+        bytes -= (size_t)put_bytes;
+        out->offset += (uint64_t)put_bytes;
+    }
+    return 0;
+}
+
+static enum comp_host_result output_check_write(struct comp_host_call *call,
+                                                const struct comp_value *args,
+                                                struct comp_value *result, void *user)
+{
+    struct comp_value room = comp_u64(WRITE_BYTES_MAX);
+    (void)args, (void)user;
+    return wasi_ok(call, result, &room);
+}
+
+static enum comp_host_result output_write(struct comp_host_call *call,
+                                          const struct comp_value *args,
+                                          struct comp_value *result, void *user)
+{
+    struct wasi_out *out = args[0].of.rep;
+    (void)user;
+    if (put(out, args[1].of.list.data, args[1].of.list.count) != 0)
+        return failed(call, out->ctx, errno, result);
+    return wasi_ok(call, result, NULL);
+}
+
+static enum comp_host_result output_flush(struct comp_host_call *call,
+                                          const struct comp_value *args,
+                                          struct comp_value *result, void *user)
+{
+    (void)args, (void)user;
+    return wasi_ok(call, result, NULL);
+}
+
+static enum comp_host_result output_subscribe(struct comp_host_call *call,
+                                              const struct comp_value *args,
+                                              struct comp_value *result, void *user)
+{
+    const struct wasi_out *out = args[0].of.rep;
+    (void)user;
+    struct wasi_pollable *pollable = wasi_pollable_at(out->ctx, 0);
+    if (!pollable)
+        return wasi_no_memory(call);
+    *result = comp_own(pollable);
+    return COMP_HOST_DONE;
+}
+
+static enum comp_host_result output_write_zeroes(struct comp_host_call *call,
+                                                 const struct comp_value *args,
+                                                 struct comp_value *result, void *user)
+{
+    static const uint8_t zeroes[4096];
+    struct wasi_out *out = args[0].of.rep;
+    uint64_t left = args[1].of.u;
+    (void)user;
+    if (left > WRITE_BYTES_MAX) {
+        comp_trap(call, "write-zeroes of more bytes than check-write permits");
+        return COMP_HOST_TRAP;
+    }
+    while (left) {
+        size_t part = left < sizeof zeroes ? (size_t)left : sizeof zeroes;
+        if (put(out, zeroes, part) != 0)
+            return failed(call, out->ctx, errno, result);
+        left -= part;
+    }
+    return wasi_ok(call, result, NULL);
+}
+
+static enum comp_host_result splice(struct comp_host_call *call, const struct comp_value *args,
+                                    struct comp_value *result, bool is_blocking)
+{
+    struct wasi_out *out = args[0].of.rep;
+    struct wasi_input *input = args[1].of.rep;
+    uint64_t want = args[2].of.u < READ_BYTES_MAX ? args[2].of.u : READ_BYTES_MAX;
+    if (is_blocking && want && !input_ready(input))
+        return wait_stdin(call, input->ctx);
+    if (is_blocking)
+        wasi_wait_end(input->ctx);
+    uint8_t *data = arena_alloc(call->arena, (size_t)want);
+    if (!data)
+        return wasi_no_memory(call);
+    bool is_ready = input_ready(input);
+    ssize_t got = want && is_ready ? take(input, data, (size_t)want) : 0;
+    if (got < 0 || put(out, data, (size_t)got) != 0)
+        return failed(call, out->ctx, errno, result);
+    if (got == 0 && want && is_ready)
+        return closed(call, result);
+    struct comp_value moved = comp_u64((uint64_t)got);
+    return wasi_ok(call, result, &moved);
+}
+
+static enum comp_host_result output_splice(struct comp_host_call *call,
+                                           const struct comp_value *args,
+                                           struct comp_value *result, void *user)
+{
+    (void)user;
+    return splice(call, args, result, false);
+}
+
+static enum comp_host_result output_blocking_splice(struct comp_host_call *call,
+                                                    const struct comp_value *args,
+                                                    struct comp_value *result, void *user)
+{
+    (void)user;
+    return splice(call, args, result, true);
+}
+
+/* ---- registration ------------------------------------------------------------------------ */
+
+#define STREAM_ERROR "variant { last-operation-failed(own<wasi:io/error.error>), closed }"
+#define IN "self: borrow<input-stream>"
+#define OUT "self: borrow<output-stream>"
+
+static const struct wasi_func funcs[] = {
+    {ERROR, "[method]error.to-debug-string", "func(self: borrow<error>) -> string",
+     error_to_debug_string},
+    {POLL, "[method]pollable.ready", "func(self: borrow<pollable>) -> bool", pollable_ready},
+    {POLL, "[method]pollable.block", "func(self: borrow<pollable>)", pollable_block},
+    {POLL, "poll", "func(in: list<borrow<pollable>>) -> list<u32>", poll},
+    {STREAMS, "[method]input-stream.read",
+     "func(" IN ", len: u64) -> result<list<u8>, " STREAM_ERROR ">", input_read},
+    {STREAMS, "[method]input-stream.blocking-read",
+     "func(" IN ", len: u64) -> result<list<u8>, " STREAM_ERROR ">", input_blocking_read},
+    {STREAMS, "[method]input-stream.skip",
+     "func(" IN ", len: u64) -> result<u64, " STREAM_ERROR ">", input_skip},
+    {STREAMS, "[method]input-stream.blocking-skip",
+     "func(" IN ", len: u64) -> result<u64, " STREAM_ERROR ">", input_blocking_skip},
+    {STREAMS, "[method]input-stream.subscribe", "func(" IN ") -> own<wasi:io/poll.pollable>",
+     input_subscribe},
+    {STREAMS, "[method]output-stream.check-write",
+     "func(" OUT ") -> result<u64, " STREAM_ERROR ">", output_check_write},
+    {STREAMS, "[method]output-stream.write",
+     "func(" OUT ", contents: list<u8>) -> result<_, " STREAM_ERROR ">", output_write},
+    {STREAMS, "[method]output-stream.blocking-write-and-flush",
+     "func(" OUT ", contents: list<u8>) -> result<_, " STREAM_ERROR ">", output_write},
+    {STREAMS, "[method]output-stream.flush", "func(" OUT ") -> result<_, " STREAM_ERROR ">",
+     output_flush},
+    {STREAMS, "[method]output-stream.blocking-flush",
+     "func(" OUT ") -> result<_, " STREAM_ERROR ">", output_flush},
+    {STREAMS, "[method]output-stream.subscribe", "func(" OUT ") -> own<wasi:io/poll.pollable>",
+     output_subscribe},
+    {STREAMS, "[method]output-stream.write-zeroes",
+     "func(" OUT ", len: u64) -> result<_, " STREAM_ERROR ">", output_write_zeroes},
+    {STREAMS, "[method]output-stream.blocking-write-zeroes-and-flush",
+     "func(" OUT ", len: u64) -> result<_, " STREAM_ERROR ">", output_write_zeroes},
+    {STREAMS, "[method]output-stream.splice",
+     "func(" OUT ", src: borrow<input-stream>, len: u64) -> result<u64, " STREAM_ERROR ">",
+     output_splice},
+    {STREAMS, "[method]output-stream.blocking-splice",
+     "func(" OUT ", src: borrow<input-stream>, len: u64) -> result<u64, " STREAM_ERROR ">",
+     output_blocking_splice},
+};
+
+enum err wasi_io_register(struct comp_linker *linker, struct wasi_binding *binding,
+                          struct report *report)
+{
+    enum err err = comp_linker_resource(linker, ERROR, "error", drop_error, report);
+    if (!err)
+        err = comp_linker_resource(linker, POLL, "pollable", drop_pollable, report);
+    if (!err)
+        err = comp_linker_resource(linker, STREAMS, "input-stream", drop_input, report);
+    if (!err)
+        err = comp_linker_resource(linker, STREAMS, "output-stream", drop_output, report);
+    return err ? err : wasi_define(linker, funcs, sizeof funcs / sizeof *funcs, binding, report);
+}
