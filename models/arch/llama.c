@@ -1,0 +1,11 @@
+/* Llama 1 to 3.x, and the many models that were exported under its name (Mistral, SmolLM, ...).
+ * GGUF exports store the rows of q and k permuted for turning neighbouring pairs. */
+#include "models/arch/arch.h"
+
+const struct arch arch_llama = {
+    .name = "llama",
+    .rope_style = MODEL_ROPE_PAIRS,
+    .required = ARCH_CORE,
+    .optional = ARCH_QKV_BIAS,
+    .rope_factors = true,
+};
