@@ -1,0 +1,7 @@
+#if defined(__x86_64__)
+#include <stdbool.h>
+
+#include "simd/avx2/lanes.h"
+#define FILL simd_fill_avx2
+#include "simd/lanes_kernels.h"
+#endif
