@@ -1,0 +1,221 @@
+/* The region is laid out by one walk over the model (`visit`), run twice: to add up the bytes, and
+ * to hand out places. Packing is then done panel by panel by the whole team. */
+#include "engine/forward/weights.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/base/mem.h"
+#include "engine/base/vec.h"
+
+bool weights_type(enum gguf_tensor_type format, enum simd_type *type)
+{
+    switch (format) {
+    case GGUF_TENSOR_F32: *type = SIMD_F32; return true;
+    case GGUF_TENSOR_F16: *type = SIMD_F16; return true;
+    case GGUF_TENSOR_BF16: *type = SIMD_BF16; return true;
+    case GGUF_TENSOR_Q8_0: *type = SIMD_Q8_0; return true;
+    case GGUF_TENSOR_Q4_0: *type = SIMD_Q4_0; return true;
+    case GGUF_TENSOR_Q4_K: *type = SIMD_Q4_K; return true;
+    case GGUF_TENSOR_Q6_K: *type = SIMD_Q6_K; return true;
+    default: return false;
+    }
+}
+
+/* A matrix to be packed. Within each head of head_dim rows, the first rope_dim are put in the order that
+ * fwd_* needs. */
+struct job {
+    const struct gguf_tensor *tensor;
+    const struct simd_weights *matrix;
+    uint8_t *panels;
+    uint32_t head_dim, rope_dim; /* rope_dim 0: rows stay in order */
+    uint32_t first_panel;        /* in the count over all jobs */
+};
+
+struct plan {
+    const struct model *model;
+    uint8_t *region; /* NULL in the first walk */
+    size_t bytes;
+    struct {
+        struct job *items;
+        size_t count, capacity;
+    } jobs;
+    uint32_t panel_count;
+    enum err err;
+    struct report *report;
+};
+
+/* Row of the file that becomes row `row`. */
+static uint32_t source_row(uint32_t row, uint32_t head_dim, uint32_t rope_dim)
+{
+    if (rope_dim == 0)
+        return row;
+    uint32_t in_head = row % head_dim, half = rope_dim / 2;
+    if (in_head >= rope_dim)
+        return row;
+    return row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
+}
+
+static void plan_matrix(struct plan *plan, const struct gguf_tensor *tensor, uint32_t rope_dim,
+                        struct simd_weights *matrix)
+{
+    enum simd_type type;
+    if (plan->err)
+        return;
+    if (!weights_type(tensor->type, &type)) {
+        plan->err = err_set(plan->report, ERR_UNSUPPORTED,
+                            "tensor '%.*s' is of type %s, for which this build has no kernel",
+                            tensor->name.bytes < 80 ? (int)tensor->name.bytes : 80,
+                            tensor->name.data, gguf_tensor_type_name(tensor->type));
+        return;
+    }
+    uint32_t columns = (uint32_t)tensor->dims[0], rows = (uint32_t)tensor->dims[1];
+    size_t panel_bytes = simd_panel_bytes(type, columns);
+    if (plan->region) {
+        uint8_t *panels = plan->region + plan->bytes;
+        *matrix = (struct simd_weights){type, rows, columns, panel_bytes, panels};
+        if (!vec_push(NULL, &plan->jobs,
+                      (struct job){tensor, matrix, panels, plan->model->hparams.head_dim,
+                                   rope_dim, plan->panel_count})) {
+            plan->err = err_set(plan->report, ERR_MEMORY, "no memory for the packing plan");
+            return;
+        }
+        plan->panel_count += simd_panel_count(rows);
+    }
+    plan->bytes += panel_bytes * simd_panel_count(rows);
+}
+
+static void plan_vector(struct plan *plan, const struct gguf_tensor *tensor, uint32_t rope_dim,
+                        const float **vector)
+{
+    if (plan->err || !tensor)
+        return;
+    if (plan->region) {
+        float *values = (float *)(void *)(plan->region + plan->bytes);
+        for (uint32_t i = 0; i < tensor->dims[0]; i++) {
+            uint32_t from = source_row(i, plan->model->hparams.head_dim, rope_dim);
+            memcpy(values + i, tensor->data + (size_t)from * 4, 4);
+        }
+        *vector = values;
+    }
+    plan->bytes += simd_align64((size_t)tensor->dims[0] * 4);
+}
+
+static void visit(struct plan *plan, struct weights *weights)
+{
+    const struct model *model = plan->model;
+    const struct model_rope *rope = &model->hparams.rope;
+    uint32_t turn = rope->style == MODEL_ROPE_PAIRS ? rope->dim : 0;
+    struct layer_weights unused;
+    for (uint32_t i = 0; i < model->hparams.layer_count; i++) {
+        const struct gguf_tensor *const *tensors = model->layers[i].tensors;
+        struct layer_weights *layer = plan->region ? &weights->layers[i] : &unused;
+        plan_vector(plan, tensors[MODEL_ATTN_NORM], 0, &layer->attn_norm);
+        plan_matrix(plan, tensors[MODEL_Q], turn, &layer->q);
+        plan_matrix(plan, tensors[MODEL_K], turn, &layer->k);
+        plan_matrix(plan, tensors[MODEL_V], 0, &layer->v);
+        plan_vector(plan, tensors[MODEL_Q_BIAS], turn, &layer->q_bias);
+        plan_vector(plan, tensors[MODEL_K_BIAS], turn, &layer->k_bias);
+        plan_vector(plan, tensors[MODEL_V_BIAS], 0, &layer->v_bias);
+        plan_vector(plan, tensors[MODEL_Q_NORM], turn, &layer->q_norm);
+        plan_vector(plan, tensors[MODEL_K_NORM], turn, &layer->k_norm);
+        plan_matrix(plan, tensors[MODEL_ATTN_OUTPUT], 0, &layer->attn_output);
+        plan_vector(plan, tensors[MODEL_FFN_NORM], 0, &layer->ffn_norm);
+        plan_matrix(plan, tensors[MODEL_GATE], 0, &layer->gate);
+        plan_matrix(plan, tensors[MODEL_UP], 0, &layer->up);
+        plan_matrix(plan, tensors[MODEL_DOWN], 0, &layer->down);
+    }
+    plan_vector(plan, model->output_norm, 0, plan->region ? &weights->output_norm
+                                                          : &unused.attn_norm);
+    plan_matrix(plan, model->output, 0, plan->region ? &weights->output : &unused.q);
+}
+
+struct packing {
+    const struct plan *plan;
+    fwd_progress progress;
+    void *progress_user;
+    atomic_size_t done;
+};
+
+static void pack_share(void *user, const struct worker *worker)
+{
+    struct packing *packing = user;
+    const struct plan *plan = packing->plan;
+    size_t at = 0;
+    for (;;) {
+        uint32_t panel = team_take(worker);
+        if (panel >= plan->panel_count)
+            return;
+        while (at + 1 < plan->jobs.count && plan->jobs.items[at + 1].first_panel <= panel)
+            at++;
+        const struct job *job = &plan->jobs.items[at];
+        const struct simd_weights *matrix = job->matrix;
+        size_t row_bytes = simd_row_bytes(matrix->type, matrix->columns);
+        const uint8_t *rows[SIMD_LANES];
+        for (uint32_t lane = 0; lane < SIMD_LANES; lane++) {
+            uint32_t row = (panel - job->first_panel) * SIMD_LANES + lane;
+            rows[lane] = row < matrix->rows
+                             ? job->tensor->data +
+                                   source_row(row, job->head_dim, job->rope_dim) * row_bytes
+                             : NULL;
+        }
+        simd_pack_panel(matrix->type, matrix->columns, rows,
+                        job->panels + (panel - job->first_panel) * matrix->panel_bytes);
+        size_t done = atomic_fetch_add(&packing->done, matrix->panel_bytes) + matrix->panel_bytes;
+        if (worker->index == 0 && packing->progress)
+            packing->progress(packing->progress_user, done, plan->bytes);
+    }
+}
+
+uint64_t weights_bytes(const struct model *model)
+{
+    struct weights weights;
+    struct plan plan = {.model = model};
+    visit(&plan, &weights);
+    return plan.err ? 0 : plan.bytes;
+}
+
+enum err weights_create(const struct model *model, struct team *team, fwd_progress progress,
+                        void *progress_user, struct weights *weights, struct report *report)
+{
+    struct plan plan = {.model = model, .report = report};
+    *weights = (struct weights){0};
+    visit(&plan, weights);
+    if (!plan.err && !weights_type(model->token_embedding->type, &weights->embedding_type))
+        plan.err = err_set(report, ERR_UNSUPPORTED, "the token embedding is of type %s, for which "
+                           "this build has no kernel",
+                           gguf_tensor_type_name(model->token_embedding->type));
+    if (plan.err)
+        return plan.err;
+    weights->region_bytes = plan.bytes;
+    weights->region = mem_map(plan.bytes);
+    weights->layers = mem_calloc(NULL, model->hparams.layer_count, sizeof *weights->layers);
+    if (!weights->region || !weights->layers) {
+        weights_destroy(weights);
+        return err_set(report, ERR_MEMORY, "no memory for %zu MiB of packed weights",
+                       plan.bytes >> 20);
+    }
+    plan.region = weights->region;
+    plan.bytes = 0;
+    visit(&plan, weights);
+    if (!plan.err) {
+        struct packing packing = {.plan = &plan, .progress = progress,
+                                  .progress_user = progress_user};
+        CHECK(plan.bytes == weights->region_bytes);
+        team_run(team, pack_share, &packing);
+        if (progress)
+            progress(progress_user, plan.bytes, plan.bytes);
+    }
+    vec_free(NULL, &plan.jobs);
+    if (plan.err)
+        weights_destroy(weights);
+    return plan.err;
+}
+
+void weights_destroy(struct weights *weights)
+{
+    mem_unmap(weights->region, weights->region_bytes);
+    mem_free(NULL, weights->layers);
+    *weights = (struct weights){0};
+}

@@ -1,0 +1,42 @@
+/* The packed weights of a model: one region, made once. */
+#ifndef ENGINE_FORWARD_WEIGHTS_H
+#define ENGINE_FORWARD_WEIGHTS_H
+
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/forward/fwd.h"
+#include "engine/forward/team.h"
+#include "models/model.h"
+#include "simd/simd.h"
+
+struct layer_weights {
+    struct simd_weights q, k, v, attn_output, gate, up, down;
+    /* Vectors; NULL: none. Rows of q and k (and so their biases and norms) are permuted such that
+     * RoPE always turns (i, i + rope.dim / 2). */
+    const float *attn_norm, *ffn_norm;             /* [dim] */
+    const float *q_bias, *k_bias, *v_bias;         /* [rows of the matrix] */
+    const float *q_norm, *k_norm;                  /* [head_dim] */
+};
+
+struct weights {
+    uint8_t *region; /* mem_map */
+    size_t region_bytes;
+    struct layer_weights *layers; /* [layer_count] */
+    struct simd_weights output;   /* [vocab][dim] */
+    const float *output_norm;     /* [dim] */
+    enum simd_type embedding_type; /* of the rows in the file */
+};
+
+enum err weights_create(const struct model *model, struct team *team, fwd_progress progress,
+                        void *progress_user, struct weights *weights, struct report *report)
+    ERR_MUST_USE;
+void weights_destroy(struct weights *weights);
+
+/* Bytes of the region. 0 when a tensor's format has no kernel. */
+uint64_t weights_bytes(const struct model *model);
+
+/* The kernel type of a tensor's format; false: none. */
+bool weights_type(enum gguf_tensor_type format, enum simd_type *type);
+
+#endif
