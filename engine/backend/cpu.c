@@ -1,0 +1,242 @@
+/* This machine's cores: forward pass and sampling on the compute thread. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/backend/backend.h"
+#include "engine/base/check.h"
+#include "engine/base/mem.h"
+#include "engine/forward/fwd.h"
+#include "engine/sample/sample.h"
+#include "models/model.h"
+
+enum {
+    PAGE_TOKENS = 32,
+    TOKENS_MAX = 512,
+    REQUESTS_MAX = 512,
+    POOL_TOKENS_MAX = 1 << 20, /* of a page count that was not asked for */
+    POOL_PAGES_MIN = 64,
+};
+
+struct cpu {
+    struct backend backend;
+    struct fwd *fwd;
+    /* Samplers of a step are drawn by the whole team: piece p takes the samplers p, p + pieces,
+     * ... and allocates in its own arena. The arrays are moved to the result afterwards. */
+    struct arena *arenas; /* [piece_count] */
+    uint32_t piece_count;
+};
+
+struct draw {
+    struct cpu *cpu;
+    const struct batch *batch;
+    const struct fwd_output *output;
+    struct batch_slot *slots;
+    const uint32_t *owners; /* [slots] request of a sampler */
+    bool *failed;           /* [piece_count] */
+};
+
+static void draw_piece(void *user, uint32_t piece)
+{
+    struct draw *draw = user;
+    struct cpu *cpu = draw->cpu;
+    const struct batch *batch = draw->batch;
+    for (uint32_t s = piece; s < draw->output->count; s += cpu->piece_count) {
+        const struct batch_sampler *sampler = &batch->samplers[s];
+        if (sampler->kind == BATCH_EMBEDDING) {
+            draw->slots[s] = (struct batch_slot){
+                .kind = BATCH_SLOT_EMBEDDING,
+                .count = cpu->backend.caps.embedding_count,
+                .values = draw->output->embeddings[s],
+            };
+            continue;
+        }
+        struct batch_brle mask = batch->logit_masks == NULL
+                                     ? (struct batch_brle){0}
+                                     : batch->logit_masks[draw->owners[s]];
+        if (!sample_run(draw->output->logits[s], cpu->backend.caps.vocab_count, sampler, mask,
+                        &cpu->arenas[piece], &draw->slots[s]))
+            draw->failed[piece] = true;
+    }
+}
+
+static const void *move(struct arena *arena, const void *items, uint32_t count, size_t bytes,
+                        bool *ok)
+{
+    if (items == NULL || count == 0)
+        return NULL;
+    void *copy = arena_calloc(arena, count, bytes);
+    if (copy == NULL) {
+        *ok = false;
+        return NULL;
+    }
+    return memcpy(copy, items, count * bytes);
+}
+
+static bool draw_all(struct cpu *cpu, const struct batch *batch, const struct fwd_output *output,
+                     struct batch_result *result)
+{
+    uint32_t count = batch->sampler_begin[batch->request_count];
+    CHECK(output->count == count);
+    result->slots = arena_calloc(&result->arena, count, sizeof *result->slots);
+    uint32_t *owners = arena_calloc(&result->arena, count, sizeof *owners);
+    bool *failed = arena_calloc(&result->arena, cpu->piece_count, sizeof *failed);
+    if (result->slots == NULL || owners == NULL || failed == NULL)
+        return false;
+    for (uint32_t r = 0; r < batch->request_count; r++) {
+        for (uint32_t s = batch->sampler_begin[r]; s < batch->sampler_begin[r + 1]; s++)
+            owners[s] = r;
+    }
+    struct draw draw = {cpu, batch, output, result->slots, owners, failed};
+    if (count == 1)
+        draw_piece(&draw, 0);
+    else
+        fwd_parallel(cpu->fwd, cpu->piece_count, draw_piece, &draw);
+
+    bool ok = true;
+    for (uint32_t piece = 0; piece < cpu->piece_count; piece++)
+        ok = ok && !failed[piece];
+    for (uint32_t s = 0; ok && s < count; s++) {
+        struct batch_slot *slot = &result->slots[s];
+        slot->ids = move(&result->arena, slot->ids, slot->count, sizeof *slot->ids, &ok);
+        slot->values =
+            move(&result->arena, slot->values, slot->count, sizeof *slot->values, &ok);
+    }
+    for (uint32_t piece = 0; piece < cpu->piece_count; piece++)
+        arena_reset(&cpu->arenas[piece]);
+    result->slot_count = count;
+    return ok;
+}
+
+static void cpu_compute(struct backend *backend, const struct batch *batch,
+                        struct batch_result *result)
+{
+    struct cpu *cpu = (struct cpu *)backend;
+    struct fwd_output output;
+    struct report report = {0};
+    if (fwd_run(cpu->fwd, batch, &output, &report) != ERR_OK) {
+        result->failed = true;
+        snprintf(result->why, sizeof result->why, "%s", report.text);
+    } else if (!draw_all(cpu, batch, &output, result)) {
+        result->failed = true;
+        snprintf(result->why, sizeof result->why, "out of memory for the results of the step");
+    }
+}
+
+static void cpu_destroy(struct backend *backend)
+{
+    struct cpu *cpu = (struct cpu *)backend;
+    for (uint32_t piece = 0; cpu->arenas != NULL && piece < cpu->piece_count; piece++)
+        arena_deinit(&cpu->arenas[piece]);
+    mem_free(NULL, cpu->arenas);
+    if (cpu->fwd != NULL)
+        fwd_destroy(cpu->fwd);
+    mem_free(NULL, cpu);
+}
+
+static const struct backend_ops CPU_OPS = {.compute = cpu_compute, .destroy = cpu_destroy};
+
+/* A number behind `key` in a small text file (key "" = at its beginning); UINT64_MAX when there is
+ * none. */
+static uint64_t number_in(const char *path, const char *key)
+{
+    char text[4096];
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return UINT64_MAX;
+    size_t bytes = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[bytes] = '\0';
+    const char *at = strstr(text, key);
+    if (at == NULL)
+        return UINT64_MAX;
+    char *end;
+    at += strlen(key);
+    uint64_t value = strtoull(at, &end, 10);
+    return end == at ? UINT64_MAX : value;
+}
+
+/* Bytes this process may still take: of the machine, and of its control group. */
+static uint64_t memory_left(void)
+{
+    uint64_t left = number_in("/proc/meminfo", "MemAvailable:");
+    if (left <= UINT64_MAX / 1024)
+        left *= 1024;
+    uint64_t limit = number_in("/sys/fs/cgroup/memory.max", "");
+    uint64_t used = number_in("/sys/fs/cgroup/memory.current", "");
+    if (limit != UINT64_MAX && used != UINT64_MAX) {
+        uint64_t group = limit > used ? limit - used : 0;
+        if (group < left)
+            left = group;
+    }
+    return left;
+}
+
+static uint32_t page_count_choose(const struct model *model, uint32_t page_tokens)
+{
+    uint64_t left = memory_left(), weights = fwd_weight_bytes(model);
+    if (left == UINT64_MAX)
+        left = (uint64_t)1 << 32;
+    left = left > weights ? left - weights : 0;
+    uint64_t count = left / 2 / fwd_page_bytes(model, page_tokens);
+    if (count > POOL_TOKENS_MAX / page_tokens)
+        count = POOL_TOKENS_MAX / page_tokens;
+    return count < POOL_PAGES_MIN ? POOL_PAGES_MIN : (uint32_t)count;
+}
+
+enum err backend_cpu_create(const struct backend_cpu_config *config, struct backend **backend,
+                            struct report *report)
+{
+    const struct model *model = config->model;
+    struct fwd_config fwd_config = {
+        .threads = config->threads,
+        .page_tokens = config->page_tokens ? config->page_tokens : PAGE_TOKENS,
+        .page_count = config->page_count,
+        .progress = config->progress,
+        .progress_user = config->progress_user,
+    };
+    uint32_t page_tokens = fwd_config.page_tokens;
+    if (page_tokens < 16 || page_tokens > 256 || (page_tokens & (page_tokens - 1)) != 0)
+        return err_set(report, ERR_INVALID,
+                       "page_tokens is %u; use 16, 32, 64, 128 or 256", page_tokens);
+    if (fwd_config.page_count == 0)
+        fwd_config.page_count = page_count_choose(model, page_tokens);
+
+    struct cpu *cpu = mem_calloc(NULL, 1, sizeof *cpu);
+    if (cpu == NULL)
+        return err_set(report, ERR_MEMORY, "cpu backend: out of memory");
+    cpu->backend.ops = &CPU_OPS;
+    enum err err = fwd_create(model, &fwd_config, &cpu->fwd, report);
+    if (err != ERR_OK) {
+        cpu->fwd = NULL;
+        cpu_destroy(&cpu->backend);
+        return err;
+    }
+    cpu->backend.caps = (struct backend_caps){
+        .name = "cpu",
+        .arch = model->hparams.architecture,
+        .vocab_count = model->hparams.vocab_count,
+        .page_tokens = page_tokens,
+        .page_count = fwd_config.page_count,
+        .tokens_max = config->tokens_max ? config->tokens_max : TOKENS_MAX,
+        .requests_max = config->requests_max ? config->requests_max : REQUESTS_MAX,
+        .embedding_count = model->hparams.dim,
+        .weight_bytes = fwd_weight_bytes(model),
+        .kv_bytes = fwd_page_bytes(model, page_tokens) * fwd_config.page_count,
+    };
+    cpu->piece_count = fwd_thread_count(cpu->fwd);
+    cpu->arenas = mem_calloc(NULL, cpu->piece_count, sizeof *cpu->arenas);
+    if (cpu->arenas == NULL) {
+        cpu_destroy(&cpu->backend);
+        return err_set(report, ERR_MEMORY, "cpu backend: out of memory");
+    }
+    for (uint32_t piece = 0; piece < cpu->piece_count; piece++)
+        arena_init(&cpu->arenas[piece], NULL);
+    err = backend_worker_start(&cpu->backend, true, config->wake, config->wake_user, report);
+    if (err != ERR_OK) {
+        cpu_destroy(&cpu->backend);
+        return err;
+    }
+    *backend = &cpu->backend;
+    return ERR_OK;
+}
