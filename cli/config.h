@@ -1,0 +1,21 @@
+/* The engine's configuration file: INI (through inih). A missing default file is no error; an
+ * unknown section or key is, with its line.
+ *
+ *     [model]    path = FILE.gguf | name = NAME
+ *     [engine]   threads page_tokens page_count batch_tokens batch_requests seed
+ *     [runtime]  memory_mb fuel token_budget processes allow_fs allow_network
+ */
+#ifndef CLI_CONFIG_H
+#define CLI_CONFIG_H
+
+#include "engine/engine.h"
+
+struct config_file {
+    char model[4096]; /* empty: not said */
+};
+
+/* Reads `path`, or $PIE_HOME/config.ini when it is NULL, into `config`. */
+enum err config_read(const char *path, struct engine_config *config, struct config_file *file,
+                     struct report *report) ERR_MUST_USE;
+
+#endif

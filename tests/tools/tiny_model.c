@@ -1,0 +1,31 @@
+/* links: models
+ * Writes the tiny models of tiny_model.h as GGUF files: tiny_model FOLDER. With `tokens` instead of
+ * a folder: prints the token ids of the vectors. */
+#include "tests/tools/tiny_model.h"
+
+#include "engine/base/file.h"
+
+int main(int argc, char **argv)
+{
+    if (argc != 2)
+        return 2;
+    if (strcmp(argv[1], "tokens") == 0) {
+        for (unsigned i = 0; i < TINY_TOKENS; i++)
+            printf("%u ", tiny_token(i));
+        return 0;
+    }
+    for (unsigned i = 0; i < TINY_COUNT; i++) {
+        char path[1000];
+        struct buf out;
+        struct report report = {0};
+        buf_init(&out, NULL);
+        tiny_model(&tiny_specs[i], &out);
+        snprintf(path, sizeof path, "%s/%s.gguf", argv[1], tiny_specs[i].name);
+        if (file_write(path, out.data, out.count, &report)) {
+            fprintf(stderr, "%s\n", report.text);
+            return 1;
+        }
+        buf_deinit(&out);
+    }
+    return 0;
+}

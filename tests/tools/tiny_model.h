@@ -1,0 +1,222 @@
+/* Tiny models with random weights, made from a seed: the same bytes on every machine. Shared by
+ * the tests of the forward pass and by tests/tools/tiny_model.c, which writes them to files for
+ * another implementation to read. */
+#ifndef TESTS_TOOLS_TINY_MODEL_H
+#define TESTS_TOOLS_TINY_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/gguf_write.h"
+
+struct tiny_spec {
+    const char *name, *architecture;
+    enum gguf_tensor_type type, type_more; /* of most matrices; of v, down and the output */
+    uint32_t dim, head_count, kv_head_count, head_dim, hidden, vocab_count;
+    bool tied;
+    bool rope_factors;       /* Llama 3.1's tensor */
+    const char *rope_scaling; /* NULL, "linear", "yarn" */
+};
+
+enum { TINY_LAYERS = 2, TINY_CONTEXT = 2048 };
+
+static const struct tiny_spec tiny_specs[] = {
+    {"llama-f32", "llama", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 88, 96, false, false, NULL},
+    {"llama3-f16", "llama", GGUF_TENSOR_F16, GGUF_TENSOR_F16, 96, 6, 2, 16, 128, 96, true, true, NULL},
+    {"llama-linear-bf16", "llama", GGUF_TENSOR_BF16, GGUF_TENSOR_BF16, 64, 4, 4, 16, 96, 96, true, false, "linear"},
+    {"llama-yarn-f32", "llama", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 2, 1, 32, 96, 96, true, false, "yarn"},
+    {"qwen2-f32", "qwen2", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 56, 7, 1, 8, 72, 96, true, false, NULL},
+    {"qwen3-f32", "qwen3", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 32, 96, 96, true, false, NULL},
+    {"qwen3-q8_0", "qwen3", GGUF_TENSOR_Q8_0, GGUF_TENSOR_Q8_0, 256, 4, 2, 64, 512, 96, true, false, NULL},
+    {"qwen3-q4_0", "qwen3", GGUF_TENSOR_Q4_0, GGUF_TENSOR_Q4_0, 256, 4, 2, 64, 512, 96, false, false, NULL},
+    {"qwen2-q4_k", "qwen2", GGUF_TENSOR_Q4_K, GGUF_TENSOR_Q6_K, 256, 4, 2, 64, 512, 96, false, false, NULL},
+    {"llama-q6_k", "llama", GGUF_TENSOR_Q6_K, GGUF_TENSOR_Q6_K, 256, 4, 1, 64, 256, 96, true, false, NULL},
+};
+enum { TINY_COUNT = sizeof tiny_specs / sizeof *tiny_specs };
+
+struct tiny_writer {
+    struct gguf_writer *gguf;
+    uint64_t state;
+    void *blobs[64];
+    unsigned blob_count;
+};
+
+static inline uint32_t tiny_random(struct tiny_writer *w)
+{
+    w->state = w->state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(w->state >> 32);
+}
+
+/* About normal: the sum of four uniform numbers; standard deviation 1. */
+static inline float tiny_normal(struct tiny_writer *w)
+{
+    int32_t sum = 0;
+    for (int i = 0; i < 4; i++)
+        sum += (int32_t)(tiny_random(w) >> 16) - 32768;
+    return (float)sum * (1.7320508f / 65536.0f);
+}
+
+/* A positive half of about `value`, exactly representable. */
+static inline void tiny_half(struct tiny_writer *w, float value, uint8_t *at)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    uint32_t half = ((bits >> 23 & 255) - 112) << 10 | (bits >> 13 & 1023);
+    half ^= tiny_random(w) & 255;
+    at[0] = (uint8_t)half;
+    at[1] = (uint8_t)(half >> 8);
+}
+
+/* `count` weights of standard deviation about `sigma` in the format's blocks. */
+static inline void tiny_fill(struct tiny_writer *w, enum gguf_tensor_type type, uint64_t count,
+                             float sigma, uint8_t *out)
+{
+    uint64_t bytes = gguf_tensor_type_bytes(type, count);
+    if (type == GGUF_TENSOR_F32 || type == GGUF_TENSOR_BF16 || type == GGUF_TENSOR_F16) {
+        for (uint64_t i = 0; i < count; i++) {
+            float value = tiny_normal(w) * sigma;
+            uint32_t bits;
+            memcpy(&bits, &value, 4);
+            if (type == GGUF_TENSOR_F32) {
+                memcpy(out + i * 4, &value, 4);
+            } else if (type == GGUF_TENSOR_BF16) {
+                memcpy(out + i * 2, (uint8_t *)&bits + 2, 2);
+            } else {
+                uint32_t exponent = bits >> 23 & 255;
+                uint32_t half = exponent < 113 ? 0 : (exponent - 112) << 10 | (bits >> 13 & 1023);
+                half |= bits >> 16 & 0x8000;
+                out[i * 2] = (uint8_t)half;
+                out[i * 2 + 1] = (uint8_t)(half >> 8);
+            }
+        }
+        return;
+    }
+    for (uint64_t i = 0; i < bytes; i++)
+        out[i] = (uint8_t)(tiny_random(w) >> 11);
+    switch (type) {
+    case GGUF_TENSOR_Q8_0:
+        for (uint64_t b = 0; b < count / 32; b++)
+            tiny_half(w, sigma / 74, out + b * 34);
+        break;
+    case GGUF_TENSOR_Q4_0:
+        for (uint64_t b = 0; b < count / 32; b++)
+            tiny_half(w, sigma / 4.6f, out + b * 18);
+        break;
+    case GGUF_TENSOR_Q4_K: /* mean of q 7.5, of scale and min 31.5: dmin = 7.5 d centres */
+        for (uint64_t b = 0; b < count / 256; b++) {
+            tiny_half(w, sigma / 250, out + b * 144);
+            tiny_half(w, sigma / 250 * 7.5f, out + b * 144 + 2);
+        }
+        break;
+    case GGUF_TENSOR_Q6_K:
+        for (uint64_t b = 0; b < count / 256; b++)
+            tiny_half(w, sigma / 1300, out + b * 210 + 208);
+        break;
+    default: abort();
+    }
+}
+
+static inline void tiny_tensor(struct tiny_writer *w, const char *name, enum gguf_tensor_type type,
+                               uint64_t columns, uint64_t rows, float sigma, float mean)
+{
+    uint64_t dims[2] = {columns, rows}, count = columns * (rows ? rows : 1);
+    uint8_t *data = malloc(gguf_tensor_type_bytes(type, count));
+    if (!data)
+        abort();
+    tiny_fill(w, type, count, sigma, data);
+    for (uint64_t i = 0; mean != 0 && i < count; i++) {
+        float value;
+        memcpy(&value, data + i * 4, 4);
+        value += mean;
+        memcpy(data + i * 4, &value, 4);
+    }
+    w->blobs[w->blob_count++] = data;
+    gguf_writer_add_tensor(w->gguf, name, type, dims, rows ? 2 : 1, data);
+}
+
+/* Appends the GGUF file of `spec` to `out`. */
+static inline void tiny_model(const struct tiny_spec *spec, struct buf *out)
+{
+    struct tiny_writer w = {.gguf = gguf_writer_create(), .state = 0};
+    char key[128];
+    for (const char *c = spec->name; *c; c++)
+        w.state = w.state * 31 + (uint64_t)*c;
+#define TINY_KEY(text) (snprintf(key, sizeof key, "%s." text, spec->architecture), key)
+    gguf_writer_put_string(w.gguf, "general.architecture", spec->architecture,
+                           strlen(spec->architecture));
+    gguf_writer_put_u32(w.gguf, TINY_KEY("vocab_size"), spec->vocab_count);
+    gguf_writer_put_u32(w.gguf, TINY_KEY("context_length"), TINY_CONTEXT);
+    gguf_writer_put_u32(w.gguf, TINY_KEY("embedding_length"), spec->dim);
+    gguf_writer_put_u32(w.gguf, TINY_KEY("block_count"), TINY_LAYERS);
+    gguf_writer_put_u32(w.gguf, TINY_KEY("feed_forward_length"), spec->hidden);
+    gguf_writer_put_u32(w.gguf, TINY_KEY("attention.head_count"), spec->head_count);
+    gguf_writer_put_u32(w.gguf, TINY_KEY("attention.head_count_kv"), spec->kv_head_count);
+    gguf_writer_put_u32(w.gguf, TINY_KEY("attention.key_length"), spec->head_dim);
+    gguf_writer_put_u32(w.gguf, TINY_KEY("attention.value_length"), spec->head_dim);
+    gguf_writer_put_u32(w.gguf, TINY_KEY("rope.dimension_count"), spec->head_dim);
+    gguf_writer_put_f32(w.gguf, TINY_KEY("attention.layer_norm_rms_epsilon"), 1e-6f);
+    gguf_writer_put_f32(w.gguf, TINY_KEY("rope.freq_base"), 10000.0f);
+    if (spec->rope_scaling) {
+        gguf_writer_put_string(w.gguf, TINY_KEY("rope.scaling.type"), spec->rope_scaling,
+                               strlen(spec->rope_scaling));
+        gguf_writer_put_f32(w.gguf, TINY_KEY("rope.scaling.factor"), 4.0f);
+        gguf_writer_put_u32(w.gguf, TINY_KEY("rope.scaling.original_context_length"), 512);
+    }
+    gguf_writer_put_string(w.gguf, "tokenizer.ggml.model", "no_vocab", 8);
+
+    uint32_t q_dim = spec->head_count * spec->head_dim, kv_dim = spec->kv_head_count * spec->head_dim;
+    float narrow = 1.6f / 8, norm = 0.2f;
+    bool bias = strcmp(spec->architecture, "qwen2") == 0;
+    bool qk_norm = strcmp(spec->architecture, "qwen3") == 0;
+    if (spec->dim >= 256)
+        narrow = 1.6f / 16;
+    tiny_tensor(&w, "token_embd.weight", spec->tied ? spec->type_more : spec->type, spec->dim,
+                spec->vocab_count, 0.5f, 0);
+    tiny_tensor(&w, "output_norm.weight", GGUF_TENSOR_F32, spec->dim, 0, norm, 1);
+    if (!spec->tied)
+        tiny_tensor(&w, "output.weight", spec->type_more, spec->dim, spec->vocab_count, narrow, 0);
+    if (spec->rope_factors)
+        tiny_tensor(&w, "rope_freqs.weight", GGUF_TENSOR_F32, spec->head_dim / 2, 0, 0.5f, 4);
+    for (unsigned i = 0; i < TINY_LAYERS; i++) {
+#define TINY_NAME(text) (snprintf(key, sizeof key, "blk.%u." text, i), key)
+        tiny_tensor(&w, TINY_NAME("attn_norm.weight"), GGUF_TENSOR_F32, spec->dim, 0, norm, 1);
+        tiny_tensor(&w, TINY_NAME("attn_q.weight"), spec->type, spec->dim, q_dim, narrow, 0);
+        tiny_tensor(&w, TINY_NAME("attn_k.weight"), spec->type, spec->dim, kv_dim, narrow, 0);
+        tiny_tensor(&w, TINY_NAME("attn_v.weight"), spec->type_more, spec->dim, kv_dim, narrow, 0);
+        if (bias) {
+            tiny_tensor(&w, TINY_NAME("attn_q.bias"), GGUF_TENSOR_F32, q_dim, 0, 0.5f, 0);
+            tiny_tensor(&w, TINY_NAME("attn_k.bias"), GGUF_TENSOR_F32, kv_dim, 0, 0.5f, 0);
+            tiny_tensor(&w, TINY_NAME("attn_v.bias"), GGUF_TENSOR_F32, kv_dim, 0, 0.5f, 0);
+        }
+        if (qk_norm) {
+            tiny_tensor(&w, TINY_NAME("attn_q_norm.weight"), GGUF_TENSOR_F32, spec->head_dim, 0,
+                        norm, 1);
+            tiny_tensor(&w, TINY_NAME("attn_k_norm.weight"), GGUF_TENSOR_F32, spec->head_dim, 0,
+                        norm, 1);
+        }
+        tiny_tensor(&w, TINY_NAME("attn_output.weight"), spec->type, q_dim, spec->dim, narrow, 0);
+        tiny_tensor(&w, TINY_NAME("ffn_norm.weight"), GGUF_TENSOR_F32, spec->dim, 0, norm, 1);
+        tiny_tensor(&w, TINY_NAME("ffn_gate.weight"), spec->type, spec->dim, spec->hidden, narrow, 0);
+        tiny_tensor(&w, TINY_NAME("ffn_up.weight"), spec->type, spec->dim, spec->hidden, narrow, 0);
+        tiny_tensor(&w, TINY_NAME("ffn_down.weight"), spec->type_more, spec->hidden, spec->dim,
+                    narrow, 0);
+    }
+    struct report report = {0};
+    if (gguf_writer_finish(w.gguf, out, &report))
+        abort();
+    gguf_writer_destroy(w.gguf);
+    for (unsigned i = 0; i < w.blob_count; i++)
+        free(w.blobs[i]);
+}
+
+/* The tokens whose logits the vectors hold. */
+enum { TINY_TOKENS = 21 };
+static inline uint32_t tiny_token(unsigned index)
+{
+    return (index * index * 7 + index * 13 + 5) % 96;
+}
+
+#endif
