@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Chooses the fused instruction sequences of interp/wasm/sequences.def from profiles.
+
+    make BUILD=/tmp/profile WASM_PROFILE=1 /tmp/profile/bench/bench_interp
+    for each program: WASM_PROFILE_OUT=DIR/NAME.txt /tmp/profile/bench/bench_interp --rounds 1 NAME
+    bench/sequences.py COUNT DIR/*.txt > interp/wasm/sequences.def
+
+Every program weighs the same. Greedy, as in byte-pair encoding: join the two neighbours that are
+run one after the other most often, COUNT times; then keep what the best cover still uses.
+"""
+import collections
+import sys
+
+LONGEST = 8
+SLOW = ("memory_", "table_", "data_", "elem_", "ref_func", "throw", "switch_", "host_", "return_call",
+        "halt", "unreachable", "global_get_far", "global_setv", "call_table")
+
+
+def read(path):
+    """Straight lines of [(name, weight of running, weight of falling through)]."""
+    rows = []
+    for line in open(path):
+        address, name, words, ran, fell = line.split()
+        rows.append((int(address, 16), name, int(words), int(ran), int(fell)))
+    rows.sort()
+    total = sum(row[3] for row in rows) or 1
+    lines, expected = [], None
+    for address, name, words, ran, fell in rows:
+        slow = name.startswith(SLOW)
+        if address != expected or slow:
+            lines.append([])
+        if not slow:
+            lines[-1].append((name, ran / total, fell / total))
+        expected = address + 8 * words
+    return [line for line in lines if len(line) > 1]
+
+
+def main():
+    count = int(sys.argv[1])
+    lines = [line for path in sys.argv[2:] for line in read(path)]
+    # Tokens: [sequence of names, weight of falling out of its end]
+    texts = [[[(name,), fell] for name, _, fell in line] for line in lines]
+    chosen = []
+    for _ in range(count):
+        weights = collections.Counter()
+        for text in texts:
+            for left, right in zip(text, text[1:]):
+                if len(left[0]) + len(right[0]) <= LONGEST:
+                    weights[left[0], right[0]] += left[1]
+        if not weights:
+            break
+        (first, second), weight = max(weights.items(), key=lambda item: (item[1], item[0]))
+        if weight <= 0:
+            break
+        joined = first + second
+        chosen.append(joined)
+        for text in texts:
+            i = 0
+            while i + 1 < len(text):
+                if text[i][0] == first and text[i + 1][0] == second:
+                    text[i:i + 2] = [[joined, text[i + 1][1]]]
+                i += 1
+    known = set(chosen)
+    used = collections.Counter()
+    before = after = 0.0
+    for line in lines:
+        cost, step = [0.0] * (len(line) + 1), [1] * (len(line) + 1)
+        names = [name for name, _, _ in line]
+        for i in range(len(line) - 1, -1, -1):
+            cost[i], step[i] = 1 + cost[i + 1], 1
+            for n in range(2, LONGEST + 1):
+                if i + n <= len(line) and tuple(names[i:i + n]) in known and 1 + cost[i + n] < cost[i]:
+                    cost[i], step[i] = 1 + cost[i + n], n
+        i = 0
+        while i < len(line):
+            before += sum(ran for _, ran, _ in line[i:i + step[i]])
+            after += line[i][1]
+            if step[i] > 1:
+                used[tuple(names[i:i + step[i]])] += line[i][1]
+            i += step[i]
+    kept = sorted(sequence for sequence in known if used[sequence] > 0)
+    print("/* Instruction sequences that run as one handler, chosen by bench/sequences.py from profiles")
+    print(" * of the programs in bench/wasm: SEQUENCEn(number, the n instructions). */")
+    for number, sequence in enumerate(kept):
+        print("SEQUENCE%d(%d, %s)" % (len(sequence), number, ", ".join(sequence)))
+    print("%d sequences; dispatches: %.3f of before" % (len(kept), after / before), file=sys.stderr)
+
+
+main()
