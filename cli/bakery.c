@@ -226,6 +226,7 @@ static bool compile_one(struct build *build, const char *source)
     (void)snprintf(object, sizeof object, "%zu.o", build->objects.count);
     bool ok = add_word(&words, build->clang) &&
               add_word(&words, "--target=wasm32-unknown-unknown") &&
+              add_word(&words, "-mbulk-memory") &&
               add_word(&words, build->debug ? "-O0" : "-O2") &&
               add_word(&words, "-std=gnu11") &&
               add_word(&words, "-ffreestanding") &&

@@ -42,7 +42,7 @@ struct engine {
     struct prog_store *programs;
     struct rt *rt;
     char *model_name, *scratch;
-    struct listener *listeners; /* of the processes that live */
+    struct listener *listeners;      /* of the processes that live */
     struct wasm_store_limits limits; /* of a trial instance */
 };
 
@@ -83,7 +83,8 @@ static enum err write_fake_vocabulary(struct buf *file, struct report *report)
         types[BYTES + i] = TOK_CONTROL;
     }
     struct gguf_writer *writer = gguf_writer_create();
-    if (writer == NULL) return err_set(report, ERR_MEMORY, "out of memory for the fake model");
+    if (writer == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory for the fake model");
     gguf_writer_put_string(writer, "general.architecture", "fake", 4);
     gguf_writer_put_string(writer, "tokenizer.ggml.model", "gpt2", 4);
     gguf_writer_put_string(writer, "tokenizer.ggml.pre", "gpt-2", 5);
@@ -102,7 +103,8 @@ static enum err open_text(struct engine *engine, const struct gguf *file, struct
     (void)gguf_get_string(file, "general.architecture", &arch);
     bool has_template = gguf_get_string(file, "tokenizer.chat_template", &template_);
     enum err err = tok_create_from_gguf(file, &engine->tok, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     char name[64];
     (void)snprintf(name, sizeof name, "%.*s", (int)(arch.bytes < 60 ? arch.bytes : 60), arch.data);
     return chat_create(name, has_template ? template_.data : NULL, template_.bytes, engine->tok,
@@ -118,10 +120,13 @@ static enum err open_fake(struct engine *engine, const struct engine_config *con
     enum err err = write_fake_vocabulary(&bytes, report);
     if (err == ERR_OK)
         err = gguf_open_memory((const uint8_t *)bytes.data, bytes.count, &file, report);
-    if (err == ERR_OK) err = open_text(engine, file, report);
-    if (file != NULL) gguf_close(file);
+    if (err == ERR_OK)
+        err = open_text(engine, file, report);
+    if (file != NULL)
+        gguf_close(file);
     buf_deinit(&bytes);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     struct backend_fake_config fake = {
         .vocab_count = tok_vocab_count(engine->tok),
         .page_tokens = config->page_tokens,
@@ -140,7 +145,8 @@ static enum err open_model(struct engine *engine, const struct engine_config *co
     if (config->model_path == NULL)
         return err_set(report, ERR_INVALID, "no model: engine_config.model_path is not set");
     enum err err = model_open(config->model_path, &engine->model, report);
-    if (err == ERR_OK) err = open_text(engine, engine->model->file, report);
+    if (err == ERR_OK)
+        err = open_text(engine, engine->model->file, report);
     if (err != ERR_OK) {
         (void)err_prefix(report, "model %s", config->model_path);
         return err;
@@ -169,14 +175,17 @@ static enum err open_runtime(struct engine *engine, const struct engine_config *
 {
     struct sched_config sched = {.backend = engine->backend};
     enum err err = sched_create(&sched, &engine->sched, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     engine->linker = comp_linker_create();
-    if (engine->linker == NULL) return err_set(report, ERR_MEMORY, "out of memory for the linker");
+    if (engine->linker == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory for the linker");
     err = host_register(engine->linker, report);
     if (err == ERR_OK)
         err = prog_store_create(config->programs_dir, config->standard_programs_dir,
                                 &engine->programs, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
 
     const struct backend_caps *caps = backend_caps(engine->backend);
     uint64_t stall = config->guest_fuel_stall_max;
@@ -187,7 +196,6 @@ static enum err open_runtime(struct engine *engine, const struct engine_config *
                   .tok = engine->tok,
                   .chat = engine->chat,
                   .sched = engine->sched,
-                  .vocab_count = caps->vocab_count,
                   .page_tokens = caps->page_tokens},
         .linker = engine->linker,
         .programs = engine->programs,
@@ -196,7 +204,9 @@ static enum err open_runtime(struct engine *engine, const struct engine_config *
         .token_budget = config->token_budget,
         .memory_bytes_max = engine->limits.memory_bytes_max,
         .fuel_max = config->guest_fuel_max,
-        .fuel_stall_max = stall == 0 ? stall_default : stall == UINT64_MAX ? 0 : stall,
+        .fuel_stall_max = stall == 0            ? stall_default
+                          : stall == UINT64_MAX ? 0
+                                                : stall,
         .processes_max = config->processes_max,
         .scratch_directory = engine->scratch,
     };
@@ -208,29 +218,34 @@ static enum err copy_texts(struct engine *engine, const struct engine_config *co
 {
     const char *name = config->model_name != NULL ? config->model_name : "default";
     engine->model_name = mem_strdup(NULL, name, strlen(name));
-    if (engine->model_name == NULL) return err_set(report, ERR_MEMORY, "out of memory");
-    if (!config->allow_fs) return ERR_OK;
+    if (engine->model_name == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory");
+    if (!config->allow_fs)
+        return ERR_OK;
     const char *temporary = getenv("TMPDIR");
     struct buf path;
     buf_init(&path, NULL);
     (void)buf_printf(&path, "%s/pie", temporary != NULL && temporary[0] != 0 ? temporary : "/tmp");
-    if (!path.failed) engine->scratch = mem_strdup(NULL, path.data, path.count);
+    if (!path.failed)
+        engine->scratch = mem_strdup(NULL, path.data, path.count);
     buf_deinit(&path);
     return engine->scratch != NULL ? ERR_OK : err_set(report, ERR_MEMORY, "out of memory");
 }
 
-enum err engine_open(const struct engine_config *config, struct engine **out,
-                     struct report *report)
+enum err engine_open(const struct engine_config *config, struct engine **out, struct report *report)
 {
     struct engine *engine = mem_calloc(NULL, 1, sizeof *engine);
-    if (engine == NULL) return err_set(report, ERR_MEMORY, "out of memory for the engine");
+    if (engine == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory for the engine");
     engine->bell.fd = -1;
     enum err err = copy_texts(engine, config, report);
-    if (err == ERR_OK) err = rt_bell_open(&engine->bell, report);
+    if (err == ERR_OK)
+        err = rt_bell_open(&engine->bell, report);
     if (err == ERR_OK)
         err = config->fake_model ? open_fake(engine, config, report)
                                  : open_model(engine, config, report);
-    if (err == ERR_OK) err = open_runtime(engine, config, report);
+    if (err == ERR_OK)
+        err = open_runtime(engine, config, report);
     if (err != ERR_OK) {
         engine_close(engine);
         return err;
@@ -241,7 +256,8 @@ enum err engine_open(const struct engine_config *config, struct engine **out,
 
 void engine_close(struct engine *engine)
 {
-    if (engine == NULL) return;
+    if (engine == NULL)
+        return;
     rt_destroy(engine->rt);
     while (engine->listeners != NULL) {
         struct listener *listener = engine->listeners;
@@ -249,12 +265,14 @@ void engine_close(struct engine *engine)
         mem_free(NULL, listener);
     }
     prog_store_destroy(engine->programs);
-    if (engine->linker != NULL) comp_linker_destroy(engine->linker);
+    if (engine->linker != NULL)
+        comp_linker_destroy(engine->linker);
     sched_destroy(engine->sched);
     backend_destroy(engine->backend);
     chat_destroy(engine->chat);
     tok_destroy(engine->tok);
-    if (engine->model != NULL) model_close(engine->model);
+    if (engine->model != NULL)
+        model_close(engine->model);
     rt_bell_close(&engine->bell);
     mem_free(NULL, engine->model_name);
     mem_free(NULL, engine->scratch);
@@ -269,8 +287,10 @@ static enum err try_link(struct engine *engine, const struct prog *prog, struct 
     struct comp_instance *instance;
     enum err err = comp_instance_create(engine->linker, prog->component, &engine->limits, NULL,
                                         &instance, report);
-    if (err == ERR_OK) comp_instance_destroy(instance);
-    else (void)err_prefix(report, "program %s", prog->id);
+    if (err == ERR_OK)
+        comp_instance_destroy(instance);
+    else
+        (void)err_prefix(report, "program %s", prog->id);
     return err;
 }
 
@@ -279,15 +299,16 @@ enum err engine_program_add(struct engine *engine, const char *manifest, size_t 
                             char id[256], struct report *report)
 {
     struct prog *prog;
-    enum err err = prog_create(manifest, manifest_bytes, "Pie.toml", wasm, wasm_bytes, &prog,
-                               report);
-    if (err != ERR_OK) return err;
+    enum err err =
+        prog_create(manifest, manifest_bytes, "Pie.toml", wasm, wasm_bytes, &prog, report);
+    if (err != ERR_OK)
+        return err;
     err = try_link(engine, prog, report);
-    if (err == ERR_OK) err = prog_store_add(engine->programs, prog, force, report);
-    if (err == ERR_OK && persist)
-        err = prog_store_write(engine->programs, prog, manifest, manifest_bytes, wasm, wasm_bytes,
-                               report);
-    if (err == ERR_OK) memcpy(id, prog->id, sizeof prog->id);
+    const struct prog_files files = {manifest, manifest_bytes, wasm, wasm_bytes};
+    if (err == ERR_OK)
+        err = prog_store_add(engine->programs, prog, force, persist ? &files : NULL, report);
+    if (err == ERR_OK)
+        memcpy(id, prog->id, sizeof prog->id);
     prog_unref(prog);
     return err;
 }
@@ -300,17 +321,19 @@ enum err engine_program_find(struct engine *engine, const char *name, char id[25
 
 /* ---- processes ---------------------------------------------------------------------------- */
 
-
 static void forget_listener(struct listener *listener)
 {
-    if (listener->previous != NULL) listener->previous->next = listener->next;
-    else listener->engine->listeners = listener->next;
-    if (listener->next != NULL) listener->next->previous = listener->previous;
+    if (listener->previous != NULL)
+        listener->previous->next = listener->next;
+    else
+        listener->engine->listeners = listener->next;
+    if (listener->next != NULL)
+        listener->next->previous = listener->previous;
     mem_free(NULL, listener);
 }
 
-static void give_event(void *user, const struct proc *proc, enum proc_output kind,
-                       const char *data, size_t bytes)
+static void give_event(void *user, const struct proc *proc, enum proc_output kind, const char *data,
+                       size_t bytes)
 {
     static const enum engine_event_kind kinds[] = {
         [PROC_STDOUT] = ENGINE_EVENT_STDOUT,   [PROC_STDERR] = ENGINE_EVENT_STDERR,
@@ -321,7 +344,8 @@ static void give_event(void *user, const struct proc *proc, enum proc_output kin
     struct engine_event event = {
         .kind = kinds[kind], .process_id = proc->id, .data = data, .bytes = bytes};
     listener->on_event(listener->user, &event);
-    if (kind == PROC_RETURN || kind == PROC_ERROR) forget_listener(listener);
+    if (kind == PROC_RETURN || kind == PROC_ERROR)
+        forget_listener(listener);
 }
 
 enum err engine_launch(struct engine *engine, const struct engine_launch *wanted,
@@ -330,12 +354,14 @@ enum err engine_launch(struct engine *engine, const struct engine_launch *wanted
     struct listener *listener = NULL;
     if (wanted->on_event != NULL) {
         listener = mem_alloc(NULL, sizeof *listener);
-        if (listener == NULL) return err_set(report, ERR_MEMORY, "out of memory for a process");
+        if (listener == NULL)
+            return err_set(report, ERR_MEMORY, "out of memory for a process");
         *listener = (struct listener){.engine = engine,
                                       .next = engine->listeners,
                                       .on_event = wanted->on_event,
                                       .user = wanted->user};
-        if (engine->listeners != NULL) engine->listeners->previous = listener;
+        if (engine->listeners != NULL)
+            engine->listeners->previous = listener;
         engine->listeners = listener;
     }
     struct rt_launch launch = {
@@ -350,8 +376,10 @@ enum err engine_launch(struct engine *engine, const struct engine_launch *wanted
     };
     struct proc *proc;
     enum err err = rt_launch(engine->rt, &launch, &proc, report);
-    if (err == ERR_OK) memcpy(id, proc->id, ENGINE_ID_BYTES);
-    else if (listener != NULL) forget_listener(listener);
+    if (err == ERR_OK)
+        memcpy(id, proc->id, ENGINE_ID_BYTES);
+    else if (listener != NULL)
+        forget_listener(listener);
     return err;
 }
 

@@ -4,7 +4,7 @@
 
 WASM_CC ?= $(firstword $(foreach c,clang-19 clang-18 clang-17 clang-16 clang-15 clang-14 clang,$(if $(shell command -v $(c)),$(c))))
 WASM_LD ?= $(firstword $(foreach l,wasm-ld-19 wasm-ld-18 wasm-ld-17 wasm-ld-16 wasm-ld-15 wasm-ld-14 wasm-ld,$(if $(shell command -v $(l)),$(l))))
-WASM_CFLAGS := --target=wasm32-unknown-unknown -std=gnu11 -O2 -ffreestanding -nostdlib \
+WASM_CFLAGS := --target=wasm32-unknown-unknown -mbulk-memory -std=gnu11 -O2 -ffreestanding -nostdlib \
                -fvisibility=hidden -Wall -Wextra -Wshadow -Wconversion -Werror \
                -Isdk/c/include -Isdk/c/src
 WASM_LDFLAGS := --no-entry --gc-sections -z stack-size=65536 --stack-first

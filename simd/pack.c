@@ -160,21 +160,28 @@ void simd_unpack_row(enum simd_type type, uint32_t columns, const uint8_t *row, 
 
 /* ---- Panels -------------------------------------------------------------------------------- */
 
-/* 32 nibble values of one row to its lane of 4 vectors. */
-static void put_nibbles(uint8_t *vectors, unsigned lane, const uint8_t values[32])
+/* Four columns of one row at a time, as the bytes of a word. */
+static uint32_t word_at(const uint8_t *at)
 {
-    for (unsigned i = 0; i < 16; i++)
-        vectors[i / 4 * 64 + lane * 4 + i % 4] =
-            (uint8_t)((values[i] & 15) | (values[16 + i] & 15) << 4);
+    uint32_t word;
+    memcpy(&word, at, 4);
+    return word;
 }
+
+static void put_word(uint8_t *at, uint32_t word)
+{
+    memcpy(at, &word, 4);
+}
+
+static const uint32_t LOW = 0x0F0F0F0F, PAIR = 0x03030303;
 
 static void pack_q8_0(size_t blocks, unsigned lane, const uint8_t *row, uint8_t *panel)
 {
     uint8_t *q = panel + simd_align64(blocks * 32);
     for (size_t b = 0; b < blocks; b++, row += 34, q += 512) {
         memcpy(panel + b * 32 + lane * 2, row, 2);
-        for (unsigned i = 0; i < 32; i++)
-            q[i / 4 * 64 + lane * 4 + i % 4] = row[2 + i] ^ 0x80;
+        for (unsigned j = 0; j < 8; j++)
+            put_word(q + j * 64 + lane * 4, word_at(row + 2 + j * 4) ^ 0x80808080);
     }
 }
 
@@ -185,14 +192,14 @@ static void pack_q4_0(size_t blocks, unsigned lane, const uint8_t *row, uint8_t 
         memcpy(panel + b * 32 + lane * 2, row, 2);
         /* The file's nibbles already pair column i with column i + 16. */
         for (unsigned j = 0; j < 4; j++)
-            memcpy(q + j * 64 + lane * 4, row + 2 + j * 4, 4);
+            put_word(q + j * 64 + lane * 4, word_at(row + 2 + j * 4));
     }
 }
 
 static void pack_q4_k(size_t blocks, unsigned lane, const uint8_t *row, uint8_t *panel)
 {
     for (size_t b = 0; b < blocks; b++, row += 144, panel += 2368) {
-        uint8_t values[256], scales[8], mins[8];
+        uint8_t scales[8], mins[8], *q = panel + 320 + lane * 4;
         memcpy(panel + lane * 2, row, 2);
         memcpy(panel + 32 + lane * 2, row + 2, 2);
         q4k_scales(row + 4, scales, mins);
@@ -200,27 +207,47 @@ static void pack_q4_k(size_t blocks, unsigned lane, const uint8_t *row, uint8_t 
             panel[64 + g * 16 + lane] = scales[g];
             panel[192 + g / 2 * 32 + lane * 2 + g % 2] = mins[g];
         }
-        q4k_values(row + 16, values);
-        for (unsigned g = 0; g < 8; g++)
-            put_nibbles(panel + 320 + g * 256, lane, values + g * 32);
+        /* 32 bytes: their low nibbles are one group, their high nibbles the next. */
+        for (unsigned chunk = 0; chunk < 4; chunk++, q += 512)
+            for (unsigned j = 0; j < 4; j++) {
+                uint32_t first = word_at(row + 16 + chunk * 32 + j * 4);
+                uint32_t second = word_at(row + 16 + chunk * 32 + 16 + j * 4);
+                put_word(q + j * 64, (first & LOW) | (second & LOW) << 4);
+                put_word(q + 256 + j * 64, (first >> 4 & LOW) | (second & ~LOW));
+            }
     }
+}
+
+/* Four six-bit columns from `i` on of a stride (see q6k_values): their nibbles and bit pairs. */
+static uint32_t q6k_nibbles(const uint8_t *ql, unsigned stride, unsigned i)
+{
+    return word_at(ql + stride % 2 * 32 + i) >> (stride / 2 * 4) & LOW;
+}
+
+static uint32_t q6k_pairs(const uint8_t *qh, unsigned stride, unsigned i)
+{
+    return word_at(qh + i) >> (stride * 2) & PAIR;
 }
 
 static void pack_q6_k(size_t blocks, unsigned lane, const uint8_t *row, uint8_t *panel)
 {
     uint8_t *block = panel + simd_align64(blocks * 32);
     for (size_t b = 0; b < blocks; b++, row += 210, block += 3328) {
-        uint8_t values[256];
         memcpy(panel + b * 32 + lane * 2, row + 208, 2);
-        q6k_values(row, row + 128, values);
         for (unsigned g = 0; g < 16; g++)
             block[g * 16 + lane] = row[192 + g];
         for (unsigned g = 0; g < 8; g++) {
-            uint8_t *high = block + 256 + 2048 + g * 128;
-            put_nibbles(block + 256 + g * 256, lane, values + g * 32);
-            for (unsigned i = 0; i < 32; i++)
-                high[i / 16 * 64 + lane * 4 + i % 4] |=
-                    (uint8_t)((values[g * 32 + i] >> 4) << (i / 4 % 4 * 2));
+            const uint8_t *ql = row + g / 4 * 64, *qh = row + 128 + g / 4 * 32;
+            uint8_t *low = block + 256 + g * 256 + lane * 4;
+            uint8_t *high = block + 2304 + g * 128 + lane * 4;
+            for (unsigned j = 0; j < 4; j++)
+                put_word(low + j * 64, q6k_nibbles(ql, g % 4, j * 4) |
+                                           q6k_nibbles(ql, g % 4, 16 + j * 4) << 4);
+            for (unsigned v = 0; v < 2; v++)
+                put_word(high + v * 64, q6k_pairs(qh, g % 4, v * 16) |
+                                            q6k_pairs(qh, g % 4, v * 16 + 4) << 2 |
+                                            q6k_pairs(qh, g % 4, v * 16 + 8) << 4 |
+                                            q6k_pairs(qh, g % 4, v * 16 + 12) << 6);
         }
     }
 }

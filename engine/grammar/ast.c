@@ -327,16 +327,13 @@ static uint32_t once(struct ast *ast, const char *name, bool *made)
     return rule;
 }
 
-/* No more than this in a row, so that a model cannot write white space for ever. */
-#define SPACE_MAX 24
-
 uint32_t ast_json_space(struct ast *ast)
 {
     static const struct ast_range spaces[] = {{' ', ' '}, {'\t', '\t'}, {'\n', '\n'}, {'\r', '\r'}};
     bool made;
     uint32_t rule = once(ast, "ws", &made);
     if (made)
-        ast_define(ast, rule, ast_repeat(ast, ast_class(ast, spaces, 4, false), 0, SPACE_MAX));
+        ast_define(ast, rule, ast_repeat(ast, ast_class(ast, spaces, 4, false), 0, AST_INFINITE));
     return ast_ref(ast, rule);
 }
 

@@ -716,7 +716,17 @@ static void find_plain(struct compiler *c)
         c->states.items[s].plain_loop = takes_plain(c, s, s);
     for (size_t i = 0; i < c->loops.count; i++) {
         uint32_t start = c->starts.items[c->loops.items[i].rule];
-        c->loops.items[i].plain = takes_plain(c, start, GRAM_NONE);
+        for (int follow = 0; follow < 8; follow++) { /* a body that is just another rule's name */
+            const struct gram_state *state = &c->states.items[start];
+            const struct gram_call *call = &c->calls.items[state->call_first];
+            if (state->edge_count > 0 || state->call_count != 1 || (call->callee & GRAM_LOOP) ||
+                !c->states.items[call->ret].tail)
+                break;
+            start = c->starts.items[call->callee];
+        }
+        c->loops.items[i].start = start;
+        c->loops.items[i].plain =
+            c->states.items[start].call_count == 0 && takes_plain(c, start, GRAM_NONE);
     }
 }
 

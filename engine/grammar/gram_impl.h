@@ -33,7 +33,8 @@ struct gram_state {
 
 struct gram_loop {
     uint32_t rule, min, max;
-    bool plain; /* every plain character alone is a whole round */
+    uint32_t start; /* the state in which a round begins to take bytes, when there is only one */
+    bool plain;     /* every plain character alone is a whole round */
 };
 
 struct gram_cache;

@@ -10,7 +10,8 @@ typedef enum err (*mark_fn)(const struct chat *chat, struct tok_ids *ids, struct
 static enum comp_host_result give(struct comp_host_call *call, enum err err, struct tok_ids *ids,
                                   const struct report *report, struct comp_value *result)
 {
-    if (err == ERR_OK) return host_ids(call, ids, result);
+    if (err == ERR_OK)
+        return host_ids(call, ids, result);
     tok_ids_deinit(ids);
     return host_trap_report(call, report);
 }
@@ -21,8 +22,7 @@ static enum comp_host_result turn(struct comp_host_call *call, const struct comp
     const struct proc_model *model = args[0].of.rep;
     struct tok_ids ids = {.heap = &host_proc(call)->heap};
     struct report report = {0};
-    enum err err =
-        fn(model->chat, args[1].of.string.data, args[1].of.string.bytes, &ids, &report);
+    enum err err = fn(model->chat, args[1].of.string.data, args[1].of.string.bytes, &ids, &report);
     return give(call, err, &ids, &report, result);
 }
 
@@ -44,8 +44,8 @@ enum comp_host_result host_chat_system(struct comp_host_call *call, const struct
 }
 
 enum comp_host_result host_chat_first_user(struct comp_host_call *call,
-                                           const struct comp_value *args,
-                                           struct comp_value *result, void *user)
+                                           const struct comp_value *args, struct comp_value *result,
+                                           void *user)
 {
     (void)user;
     return turn(call, args, chat_first_user, result);
@@ -59,8 +59,8 @@ enum comp_host_result host_chat_user(struct comp_host_call *call, const struct c
 }
 
 enum comp_host_result host_chat_assistant(struct comp_host_call *call,
-                                          const struct comp_value *args,
-                                          struct comp_value *result, void *user)
+                                          const struct comp_value *args, struct comp_value *result,
+                                          void *user)
 {
     (void)user;
     return turn(call, args, chat_assistant, result);
@@ -115,7 +115,8 @@ enum comp_host_result host_chat_create_decoder(struct comp_host_call *call,
     struct chat_decoder *decoder;
     struct report report = {0};
     enum err err = chat_decoder_create(model->chat, &host_proc(call)->heap, &decoder, &report);
-    if (err != ERR_OK) return host_trap_report(call, &report);
+    if (err != ERR_OK)
+        return host_trap_report(call, &report);
     *result = comp_own(decoder);
     return COMP_HOST_DONE;
 }
@@ -134,11 +135,13 @@ enum comp_host_result host_chat_feed(struct comp_host_call *call, const struct c
     struct report report = {0};
     enum err err = chat_decoder_feed(args[0].of.rep, args[1].of.list.data, args[1].of.list.count,
                                      &event, &report);
-    if (err != ERR_OK) return host_outcome(call, err, &report, NULL, result);
+    if (err != ERR_OK)
+        return host_outcome(call, err, &report, NULL, result);
     enum { DELTA, INTERRUPT, DONE }; /* the WIT's cases; nothing interrupts here */
     struct comp_value text = comp_string(event.text, event.bytes), out;
     uint32_t index = event.kind == CHAT_DELTA ? DELTA : DONE;
-    if (!comp_variant(call->arena, index, &text, &out)) return host_no_memory(call);
+    if (!comp_variant(call->arena, index, &text, &out))
+        return host_no_memory(call);
     return host_ok(call, &out, result);
 }
 

@@ -19,7 +19,8 @@ struct host_context *host_context_ref(struct host_context *context)
 void host_context_unref(struct host_context *context)
 {
     CHECK(context->refs > 0);
-    if (--context->refs != 0) return;
+    if (--context->refs != 0)
+        return;
     sched_context_destroy(context->sched);
     mem_free(&context->proc->heap, context);
 }
@@ -45,13 +46,14 @@ static enum comp_host_result give_context(struct comp_host_call *call, struct sc
                                      .length = kv_length(sched_context_kv(sched))};
     struct comp_value handle = comp_own(context);
     enum comp_host_result done = host_ok(call, &handle, result);
-    if (done != COMP_HOST_DONE) host_context_unref(context);
+    if (done != COMP_HOST_DONE)
+        host_context_unref(context);
     return done;
 }
 
 enum comp_host_result host_context_create(struct comp_host_call *call,
-                                          const struct comp_value *args,
-                                          struct comp_value *result, void *user)
+                                          const struct comp_value *args, struct comp_value *result,
+                                          void *user)
 {
     (void)args;
     (void)user;
@@ -90,21 +92,20 @@ enum comp_host_result host_context_take(struct comp_host_call *call, const struc
 }
 
 enum comp_host_result host_context_delete(struct comp_host_call *call,
-                                          const struct comp_value *args,
-                                          struct comp_value *result, void *user)
+                                          const struct comp_value *args, struct comp_value *result,
+                                          void *user)
 {
     (void)user;
     struct proc *proc = host_proc(call);
     struct report report = {0};
-    enum err err =
-        kv_snapshot_delete(sched_pool(proc->env->model.sched), proc->username,
-                           args[1].of.string.data, args[1].of.string.bytes, &report);
+    enum err err = kv_snapshot_delete(sched_pool(proc->env->model.sched), proc->username,
+                                      args[1].of.string.data, args[1].of.string.bytes, &report);
     return host_outcome(call, err, &report, NULL, result);
 }
 
 enum comp_host_result host_context_destroy(struct comp_host_call *call,
-                                           const struct comp_value *args,
-                                           struct comp_value *result, void *user)
+                                           const struct comp_value *args, struct comp_value *result,
+                                           void *user)
 {
     (void)call;
     (void)result;
@@ -118,7 +119,8 @@ enum comp_host_result host_context_destroy(struct comp_host_call *call,
 /* All passes of the context are complete; false: the process waits, and looks again then. */
 static bool settled(struct comp_host_call *call, struct host_context *context)
 {
-    if (!sched_context_settle(context->sched, proc_wake, host_proc(call))) return false;
+    if (!sched_context_settle(context->sched, proc_wake, host_proc(call)))
+        return false;
     context->length = kv_length(sched_context_kv(context->sched));
     return true;
 }
@@ -130,8 +132,10 @@ enum comp_host_result host_context_fork(struct comp_host_call *call, const struc
 {
     (void)user;
     struct host_context *context = args[0].of.rep;
-    if (context->sched == NULL) return host_error(call, HOST_CONTEXT_DESTROYED, result);
-    if (!settled(call, context)) return COMP_HOST_WAIT;
+    if (context->sched == NULL)
+        return host_error(call, HOST_CONTEXT_DESTROYED, result);
+    if (!settled(call, context))
+        return COMP_HOST_WAIT;
     struct sched_context *child;
     struct report report = {0};
     enum err err = sched_context_fork(context->sched, &child, &report);
@@ -144,13 +148,15 @@ enum comp_host_result host_context_save(struct comp_host_call *call, const struc
 {
     (void)user;
     struct host_context *context = args[0].of.rep;
-    if (context->sched == NULL) return host_error(call, HOST_CONTEXT_DESTROYED, result);
-    if (!settled(call, context)) return COMP_HOST_WAIT;
+    if (context->sched == NULL)
+        return host_error(call, HOST_CONTEXT_DESTROYED, result);
+    if (!settled(call, context))
+        return COMP_HOST_WAIT;
     char made[40];
     struct report report = {0};
-    enum err err = sched_context_save(context->sched, host_proc(call)->username,
-                                      args[1].of.string.data, args[1].of.string.bytes, made,
-                                      &report);
+    enum err err =
+        sched_context_save(context->sched, host_proc(call)->username, args[1].of.string.data,
+                           args[1].of.string.bytes, made, &report);
     return host_outcome(call, err, &report, NULL, result);
 }
 
@@ -160,15 +166,19 @@ enum comp_host_result host_context_snapshot(struct comp_host_call *call,
 {
     (void)user;
     struct host_context *context = args[0].of.rep;
-    if (context->sched == NULL) return host_error(call, HOST_CONTEXT_DESTROYED, result);
-    if (!settled(call, context)) return COMP_HOST_WAIT;
+    if (context->sched == NULL)
+        return host_error(call, HOST_CONTEXT_DESTROYED, result);
+    if (!settled(call, context))
+        return COMP_HOST_WAIT;
     char made[40];
     struct report report = {0};
     enum err err =
         sched_context_save(context->sched, host_proc(call)->username, NULL, 0, made, &report);
-    if (err != ERR_OK) return host_outcome(call, err, &report, NULL, result);
+    if (err != ERR_OK)
+        return host_outcome(call, err, &report, NULL, result);
     char *name = arena_strdup(call->arena, made, strlen(made));
-    if (name == NULL) return host_no_memory(call);
+    if (name == NULL)
+        return host_no_memory(call);
     struct comp_value payload = comp_string(name, strlen(name));
     return host_ok(call, &payload, result);
 }
@@ -179,8 +189,10 @@ static enum comp_host_result change(struct comp_host_call *call, const struct co
                                     change_fn fn, struct comp_value *result)
 {
     struct host_context *context = args[0].of.rep;
-    if (context->sched == NULL) return host_error(call, HOST_CONTEXT_DESTROYED, result);
-    if (!settled(call, context)) return COMP_HOST_WAIT;
+    if (context->sched == NULL)
+        return host_error(call, HOST_CONTEXT_DESTROYED, result);
+    if (!settled(call, context))
+        return COMP_HOST_WAIT;
     struct report report = {0};
     enum err err = fn(sched_context_kv(context->sched), (uint32_t)args[1].of.u, &report);
     return host_outcome(call, err, &report, NULL, result);
@@ -203,12 +215,13 @@ enum comp_host_result host_context_reserve_working_pages(struct comp_host_call *
 }
 
 enum comp_host_result host_context_suspend(struct comp_host_call *call,
-                                           const struct comp_value *args,
-                                           struct comp_value *result, void *user)
+                                           const struct comp_value *args, struct comp_value *result,
+                                           void *user)
 {
     (void)user;
     struct host_context *context = args[0].of.rep;
-    if (context->sched == NULL) return host_error(call, HOST_CONTEXT_DESTROYED, result);
+    if (context->sched == NULL)
+        return host_error(call, HOST_CONTEXT_DESTROYED, result);
     struct report report = {0};
     enum err err = sched_context_suspend(context->sched, &report);
     return host_outcome(call, err, &report, NULL, result);
@@ -226,11 +239,14 @@ static enum comp_host_result shrink(struct comp_host_call *call, const struct co
                                     change_fn fn)
 {
     struct host_context *context = args[0].of.rep;
-    if (context->sched == NULL) return trap_destroyed(call);
-    if (!settled(call, context)) return COMP_HOST_WAIT;
+    if (context->sched == NULL)
+        return trap_destroyed(call);
+    if (!settled(call, context))
+        return COMP_HOST_WAIT;
     struct report report = {0};
     enum err err = fn(sched_context_kv(context->sched), (uint32_t)args[1].of.u, &report);
-    if (err != ERR_OK) return host_trap_report(call, &report);
+    if (err != ERR_OK)
+        return host_trap_report(call, &report);
     context->length = kv_length(sched_context_kv(context->sched));
     return COMP_HOST_DONE;
 }
@@ -259,8 +275,10 @@ static enum comp_host_result count(struct comp_host_call *call, const struct com
                                    struct comp_value *result)
 {
     struct host_context *context = args[0].of.rep;
-    if (context->sched == NULL) return trap_destroyed(call);
-    if (!settled(call, context)) return COMP_HOST_WAIT;
+    if (context->sched == NULL)
+        return trap_destroyed(call);
+    if (!settled(call, context))
+        return COMP_HOST_WAIT;
     *result = comp_u32(fn(sched_context_kv(context->sched)));
     return COMP_HOST_DONE;
 }
@@ -299,8 +317,7 @@ enum comp_host_result host_context_tokens_per_page(struct comp_host_call *call,
     return COMP_HOST_DONE;
 }
 
-enum comp_host_result host_context_model(struct comp_host_call *call,
-                                         const struct comp_value *args,
+enum comp_host_result host_context_model(struct comp_host_call *call, const struct comp_value *args,
                                          struct comp_value *result, void *user)
 {
     (void)args;
@@ -316,6 +333,7 @@ enum comp_host_result host_context_bid(struct comp_host_call *call, const struct
     (void)result;
     (void)user;
     struct host_context *context = args[0].of.rep;
-    if (context->sched != NULL) sched_context_bid(context->sched, args[1].of.f64);
+    if (context->sched != NULL)
+        sched_context_bid(context->sched, args[1].of.f64);
     return COMP_HOST_DONE;
 }

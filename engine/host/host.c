@@ -55,9 +55,13 @@ enum err host_register(struct comp_linker *linker, struct report *report)
                                user, report);
     }
     if (err == ERR_OK)
-        err = comp_linker_export_type(linker, "pie:*" "/run", "run",
-                                      "func(input: string) -> result<string, string>", report);
-    if (err == ERR_OK) err = comp_linker_stub_prefix(linker, "pie:", report);
+        err =
+            comp_linker_export_type(linker,
+                                    "pie:*"
+                                    "/run",
+                                    "run", "func(input: string) -> result<string, string>", report);
+    if (err == ERR_OK)
+        err = comp_linker_stub_prefix(linker, "pie:", report);
     return err;
 }
 
@@ -66,7 +70,8 @@ bool host_describe(struct buf *buf)
     for (size_t i = 0; i < COUNT(interfaces); i++) {
         (void)buf_printf(buf, "## %s\n\n%s\n\n", interfaces[i].interface, interfaces[i].what);
         for (size_t j = 0; j < COUNT(rows); j++) {
-            if (strcmp(rows[j].interface, interfaces[i].interface) != 0) continue;
+            if (strcmp(rows[j].interface, interfaces[i].interface) != 0)
+                continue;
             bool missing = rows[j].fn == host_missing_trap || rows[j].fn == host_missing_error ||
                            rows[j].fn == host_missing_mcp_error;
             (void)buf_printf(buf, "- `%s`: `%s`%s\n", rows[j].name, rows[j].type,
@@ -96,7 +101,8 @@ enum comp_host_result host_error(struct comp_host_call *call, const char *text,
 {
     size_t bytes = strlen(text);
     char *copy = arena_strdup(call->arena, text, bytes);
-    if (copy == NULL) return host_no_memory(call);
+    if (copy == NULL)
+        return host_no_memory(call);
     struct comp_value payload = comp_string(copy, bytes);
     return comp_error(call->arena, &payload, result) ? COMP_HOST_DONE : host_no_memory(call);
 }
@@ -111,7 +117,8 @@ enum comp_host_result host_outcome(struct comp_host_call *call, enum err err,
                                    const struct report *report, const struct comp_value *payload,
                                    struct comp_value *result)
 {
-    if (err == ERR_OK) return host_ok(call, payload, result);
+    if (err == ERR_OK)
+        return host_ok(call, payload, result);
     return host_error(call, report->text[0] != 0 ? report->text : err_name(err), result);
 }
 
@@ -120,9 +127,11 @@ enum comp_host_result host_ids(struct comp_host_call *call, struct tok_ids *ids,
 {
     size_t count = ids->count;
     uint32_t *copy = arena_calloc(call->arena, count + 1, sizeof *copy);
-    if (copy != NULL && count != 0) memcpy(copy, ids->items, count * sizeof *copy);
+    if (copy != NULL && count != 0)
+        memcpy(copy, ids->items, count * sizeof *copy);
     tok_ids_deinit(ids);
-    if (copy == NULL) return host_no_memory(call);
+    if (copy == NULL)
+        return host_no_memory(call);
     *result = comp_list_packed(copy, count);
     return COMP_HOST_DONE;
 }

@@ -19,8 +19,8 @@ struct host_row {
 
 #define HOST_INTERFACE(interface, what)
 #define HOST_RESOURCE(interface, name, drop) void drop(void *host, void *rep);
-#define HOST_FUNC(interface, name, type, handler)                                              \
-    enum comp_host_result handler(struct comp_host_call *call, const struct comp_value *args, \
+#define HOST_FUNC(interface, name, type, handler)                                                  \
+    enum comp_host_result handler(struct comp_host_call *call, const struct comp_value *args,      \
                                   struct comp_value *result, void *user);
 #include "engine/host/host.def"
 #undef HOST_INTERFACE

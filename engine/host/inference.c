@@ -74,7 +74,8 @@ void host_inference_drop_pass(void *host, void *rep)
     struct proc *proc = host;
     struct host_pass *pass = rep;
     clear_pass(pass);
-    if (pass->context != NULL) host_context_unref(pass->context);
+    if (pass->context != NULL)
+        host_context_unref(pass->context);
     mem_free(&proc->heap, pass);
 }
 
@@ -85,7 +86,8 @@ enum comp_host_result host_inference_create(struct comp_host_call *call,
     (void)args;
     (void)user;
     struct host_pass *pass = mem_calloc(&host_proc(call)->heap, 1, sizeof *pass);
-    if (pass == NULL) return host_no_memory(call);
+    if (pass == NULL)
+        return host_no_memory(call);
     pass->proc = host_proc(call);
     *result = comp_own(pass);
     return COMP_HOST_DONE;
@@ -100,7 +102,8 @@ enum comp_host_result host_inference_context(struct comp_host_call *call,
     (void)user;
     struct host_pass *pass = args[0].of.rep;
     struct host_context *context = host_context_ref(args[1].of.rep);
-    if (pass->context != NULL) host_context_unref(pass->context);
+    if (pass->context != NULL)
+        host_context_unref(pass->context);
     pass->context = context;
     return COMP_HOST_DONE;
 }
@@ -108,8 +111,10 @@ enum comp_host_result host_inference_context(struct comp_host_call *call,
 static bool append(struct host_pass *pass, struct u32s *list, const struct comp_value *numbers)
 {
     size_t count = numbers->of.list.count;
-    if (!vec_reserve(&pass->proc->heap, list, count)) return false;
-    if (count != 0) memcpy(list->items + list->count, numbers->of.list.data, count * 4);
+    if (!vec_reserve(&pass->proc->heap, list, count))
+        return false;
+    if (count != 0)
+        memcpy(list->items + list->count, numbers->of.list.data, count * 4);
     list->count += count;
     return true;
 }
@@ -128,8 +133,7 @@ enum comp_host_result host_inference_input_tokens(struct comp_host_call *call,
 
 enum comp_host_result host_inference_input_speculative_tokens(struct comp_host_call *call,
                                                               const struct comp_value *args,
-                                                              struct comp_value *result,
-                                                              void *user)
+                                                              struct comp_value *result, void *user)
 {
     (void)result;
     (void)user;
@@ -142,8 +146,8 @@ enum comp_host_result host_inference_input_speculative_tokens(struct comp_host_c
 
 /* Whether drafts of the system are wanted: there are none, results are the same. */
 enum comp_host_result host_inference_hint(struct comp_host_call *call,
-                                          const struct comp_value *args,
-                                          struct comp_value *result, void *user)
+                                          const struct comp_value *args, struct comp_value *result,
+                                          void *user)
 {
     (void)call;
     (void)args;
@@ -193,8 +197,8 @@ static bool read_sampler(struct host_pass *pass, const struct comp_value *value,
 {
     const struct comp_value *payload = value->of.variant.payload;
     const struct comp_value *parts = NULL;
-    *sampler = (struct batch_sampler){.kind = (enum batch_sampler_kind)value->of.variant.index,
-                                      .temperature = 1.0f, .p = 1.0f};
+    *sampler = (struct batch_sampler){
+        .kind = (enum batch_sampler_kind)value->of.variant.index, .temperature = 1.0f, .p = 1.0f};
     if (payload != NULL && payload->kind == COMP_TUPLE) {
         parts = payload->of.list.items;
         sampler->temperature = sane(parts[0].of.f32, 0.0f);
@@ -213,7 +217,8 @@ static bool read_sampler(struct host_pass *pass, const struct comp_value *value,
         sampler->label_count = 1;
         return vec_push(&pass->proc->heap, &pass->labels, (uint32_t)payload->of.u);
     case BATCH_LOGPROBS:
-        if (payload->of.list.count > UINT32_MAX) return false;
+        if (payload->of.list.count > UINT32_MAX)
+            return false;
         sampler->label_count = (uint32_t)payload->of.list.count;
         return append(pass, &pass->labels, payload);
     case BATCH_EMBEDDING:
@@ -239,10 +244,13 @@ enum comp_host_result host_inference_sampler(struct comp_host_call *call,
     const uint32_t *rows = args[1].of.list.data;
     for (size_t i = 0; i < args[1].of.list.count; i++) {
         struct batch_sampler sampler;
-        if (!read_sampler(pass, &args[2], &sampler)) return host_no_memory(call);
+        if (!read_sampler(pass, &args[2], &sampler))
+            return host_no_memory(call);
         sampler.row = rows[i];
-        if (draws(sampler.kind) && sampler.seed == 0) sampler.seed = proc_draw_seed(pass->proc);
-        if (!vec_push(&pass->proc->heap, &pass->samplers, sampler)) return host_no_memory(call);
+        if (draws(sampler.kind) && sampler.seed == 0)
+            sampler.seed = proc_draw_seed(pass->proc);
+        if (!vec_push(&pass->proc->heap, &pass->samplers, sampler))
+            return host_no_memory(call);
     }
     return COMP_HOST_DONE;
 }
@@ -281,13 +289,16 @@ static bool mask_positions(struct comp_host_call *call, const struct host_pass *
     bool usual = true;
     for (size_t i = 0; i < count && usual; i++)
         usual = (uint64_t)pass->positions.items[i] >= (uint64_t)begin + i;
-    if (usual) return true;
+    if (usual)
+        return true;
     *masks = arena_calloc(call->arena, count, sizeof **masks);
     uint32_t(*runs)[2] = arena_calloc(call->arena, count, sizeof *runs);
-    if (*masks == NULL || runs == NULL) return false;
+    if (*masks == NULL || runs == NULL)
+        return false;
     for (size_t i = 0; i < count; i++) {
         uint64_t seen = (uint64_t)pass->positions.items[i] + 1;
-        if (seen > (uint64_t)begin + i + 1) seen = (uint64_t)begin + i + 1;
+        if (seen > (uint64_t)begin + i + 1)
+            seen = (uint64_t)begin + i + 1;
         runs[i][1] = seen > UINT32_MAX ? UINT32_MAX : (uint32_t)seen;
         (*masks)[i] = (struct batch_brle){.runs = runs[i], .count = 2};
     }
@@ -299,7 +310,8 @@ static bool guest_masks(struct comp_host_call *call, const struct host_pass *pas
 {
     size_t count = pass->mask_begins.count;
     *masks = arena_calloc(call->arena, count, sizeof **masks);
-    if (*masks == NULL) return false;
+    if (*masks == NULL)
+        return false;
     for (size_t i = 0; i < count; i++) {
         size_t begin = pass->mask_begins.items[i];
         size_t end = i + 1 < count ? pass->mask_begins.items[i + 1] : pass->mask_runs.count;
@@ -319,7 +331,8 @@ static enum err check_input(const struct host_pass *pass, struct report *report)
     if (pass->draft_tokens.count != pass->draft_positions.count)
         return err_set(report, ERR_INVALID,
                        "input-speculative-tokens: %zu tokens have %zu positions; one for each is "
-                       "needed", pass->draft_tokens.count, pass->draft_positions.count);
+                       "needed",
+                       pass->draft_tokens.count, pass->draft_positions.count);
     if (pass->tokens.count > UINT32_MAX / 2 || pass->draft_tokens.count > UINT32_MAX / 2 ||
         pass->samplers.count > UINT32_MAX / 2)
         return err_set(report, ERR_LIMIT, "the forward pass is too large");
@@ -330,24 +343,28 @@ static enum err submit(struct comp_host_call *call, struct host_pass *pass,
                        struct host_output *output, struct report *report)
 {
     enum err err = check_input(pass, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     struct host_context *context = pass->context;
-    if (context->sched == NULL) return err_set(report, ERR_INVALID, HOST_CONTEXT_DESTROYED);
+    if (context->sched == NULL)
+        return err_set(report, ERR_INVALID, HOST_CONTEXT_DESTROYED);
     if (sched_context_settle(context->sched, NULL, NULL))
         context->length = kv_length(sched_context_kv(context->sched));
     struct batch_brle *masks = NULL;
-    bool good = pass->mask_begins.count != 0
-                    ? guest_masks(call, pass, &masks)
-                    : mask_positions(call, pass, context->length, &masks);
-    if (!good) return err_set(report, ERR_MEMORY, "out of memory for a forward pass");
+    bool good = pass->mask_begins.count != 0 ? guest_masks(call, pass, &masks)
+                                             : mask_positions(call, pass, context->length, &masks);
+    if (!good)
+        return err_set(report, ERR_MEMORY, "out of memory for a forward pass");
     const uint32_t *labels = pass->labels.items;
     for (size_t i = 0; i < pass->samplers.count; i++) {
-        if (pass->samplers.items[i].label_count == 0) continue;
+        if (pass->samplers.items[i].label_count == 0)
+            continue;
         pass->samplers.items[i].labels = labels;
         labels += pass->samplers.items[i].label_count;
     }
     size_t mask_count = pass->mask_begins.count;
-    if (mask_count == 0 && masks != NULL) mask_count = pass->tokens.count;
+    if (mask_count == 0 && masks != NULL)
+        mask_count = pass->tokens.count;
     struct sched_request request = {
         .tokens = pass->tokens.items,
         .positions = pass->positions.items,
@@ -383,7 +400,8 @@ enum comp_host_result host_inference_execute(struct comp_host_call *call,
         return COMP_HOST_TRAP;
     }
     struct host_output *output = mem_calloc(&proc->heap, 1, sizeof *output);
-    if (output == NULL) return host_no_memory(call);
+    if (output == NULL)
+        return host_no_memory(call);
     proc_event_init(&output->event, proc, destroy_output);
     output->context = host_context_ref(pass->context);
     struct report report = {0};
@@ -391,7 +409,8 @@ enum comp_host_result host_inference_execute(struct comp_host_call *call,
     reset_pass(pass);
     struct comp_value handle = comp_own(output);
     enum comp_host_result done = host_outcome(call, err, &report, &handle, result);
-    if (err != ERR_OK || done != COMP_HOST_DONE) proc_event_unref(&output->event);
+    if (err != ERR_OK || done != COMP_HOST_DONE)
+        proc_event_unref(&output->event);
     return done;
 }
 
@@ -405,7 +424,8 @@ static bool lower_slot(struct arena *arena, const struct batch_slot *slot, struc
     case BATCH_SLOT_TOKEN: payload = comp_u32(slot->token); break;
     case BATCH_SLOT_DISTRIBUTION: {
         struct comp_value *pair = arena_calloc(arena, 2, sizeof *pair);
-        if (pair == NULL) return false;
+        if (pair == NULL)
+            return false;
         pair[0] = comp_list_packed(slot->ids, slot->count);
         pair[1] = comp_list_packed(slot->values, slot->count);
         payload = comp_items(COMP_TUPLE, pair, 2);
@@ -421,28 +441,33 @@ static bool lower_slot(struct arena *arena, const struct batch_slot *slot, struc
     return comp_variant(arena, (uint32_t)slot->kind, &payload, out);
 }
 
-enum comp_host_result host_inference_get(struct comp_host_call *call,
-                                         const struct comp_value *args, struct comp_value *result,
-                                         void *user)
+enum comp_host_result host_inference_get(struct comp_host_call *call, const struct comp_value *args,
+                                         struct comp_value *result, void *user)
 {
     (void)user;
     struct host_output *output = args[0].of.rep;
     *result = comp_none();
-    if (output->taken) return COMP_HOST_DONE;
+    if (output->taken)
+        return COMP_HOST_DONE;
     const struct sched_output *out = sched_pass_output(output->pass);
-    if (out == NULL) return COMP_HOST_DONE;
+    if (out == NULL)
+        return COMP_HOST_DONE;
     if (out->err != ERR_OK) {
         /* The WIT has no err arm here, and an empty output would say that all is well. */
         comp_trap(call, "the forward pass failed: %s", out->why);
         return COMP_HOST_TRAP;
     }
-    struct comp_value *slots = arena_calloc(call->arena, (size_t)out->slot_count + 1, sizeof *slots);
+    struct comp_value *slots =
+        arena_calloc(call->arena, (size_t)out->slot_count + 1, sizeof *slots);
     struct comp_value *fields = arena_calloc(call->arena, 3, sizeof *fields);
-    if (slots == NULL || fields == NULL) return host_no_memory(call);
+    if (slots == NULL || fields == NULL)
+        return host_no_memory(call);
     size_t count = 0;
     for (uint32_t i = 0; i < out->slot_count; i++) {
-        if (out->slots[i].kind == BATCH_SLOT_EMBEDDING) continue; /* as upstream: no slot */
-        if (!lower_slot(call->arena, &out->slots[i], &slots[count++])) return host_no_memory(call);
+        if (out->slots[i].kind == BATCH_SLOT_EMBEDDING)
+            continue; /* as upstream: no slot */
+        if (!lower_slot(call->arena, &out->slots[i], &slots[count++]))
+            return host_no_memory(call);
     }
     fields[0] = comp_items(COMP_LIST, slots, count);
     fields[1] = comp_list_packed(NULL, 0);

@@ -31,9 +31,8 @@ enum comp_host_result host_missing_trap(struct comp_host_call *call, const struc
     return COMP_HOST_TRAP;
 }
 
-enum comp_host_result host_missing_error(struct comp_host_call *call,
-                                         const struct comp_value *args, struct comp_value *result,
-                                         void *user)
+enum comp_host_result host_missing_error(struct comp_host_call *call, const struct comp_value *args,
+                                         struct comp_value *result, void *user)
 {
     (void)args;
     char text[300];
@@ -52,7 +51,8 @@ enum comp_host_result host_missing_mcp_error(struct comp_host_call *call,
     size_t bytes = strlen(text);
     char *copy = arena_strdup(call->arena, text, bytes);
     struct comp_value *fields = arena_calloc(call->arena, 3, sizeof *fields);
-    if (copy == NULL || fields == NULL) return host_no_memory(call);
+    if (copy == NULL || fields == NULL)
+        return host_no_memory(call);
     fields[0] = (struct comp_value){.kind = COMP_S32, .of.s = -32601};
     fields[1] = comp_string(copy, bytes);
     fields[2] = comp_none();

@@ -29,8 +29,8 @@ enum comp_host_result host_model_load(struct comp_host_call *call, const struct 
 }
 
 enum comp_host_result host_model_tokenizer(struct comp_host_call *call,
-                                           const struct comp_value *args,
-                                           struct comp_value *result, void *user)
+                                           const struct comp_value *args, struct comp_value *result,
+                                           void *user)
 {
     (void)call;
     (void)user;
@@ -59,7 +59,8 @@ enum comp_host_result host_model_encode(struct comp_host_call *call, const struc
     struct report report = {0};
     enum err err = tok_encode(model->tok, args[1].of.string.data, args[1].of.string.bytes,
                               TOK_PARSE_SPECIALS, &ids, &report);
-    if (err == ERR_OK) return host_ids(call, &ids, result);
+    if (err == ERR_OK)
+        return host_ids(call, &ids, result);
     tok_ids_deinit(&ids);
     return host_trap_report(call, &report);
 }
@@ -77,7 +78,8 @@ enum comp_host_result host_model_decode(struct comp_host_call *call, const struc
     char *copy = err == ERR_OK ? arena_strdup(call->arena, text.data, text.count) : NULL;
     struct comp_value payload = comp_string(copy, text.count);
     buf_deinit(&text);
-    if (err != ERR_OK) return host_error(call, report.text, result);
+    if (err != ERR_OK)
+        return host_error(call, report.text, result);
     return copy == NULL ? host_no_memory(call) : host_ok(call, &payload, result);
 }
 
@@ -89,7 +91,8 @@ static enum comp_host_result vocabulary(struct comp_host_call *call, const struc
     uint32_t *numbers = arena_calloc(call->arena, count + 1, sizeof *numbers);
     struct comp_value *texts = arena_calloc(call->arena, count + 1, sizeof *texts);
     struct comp_value *pair = arena_calloc(call->arena, 2, sizeof *pair);
-    if (numbers == NULL || texts == NULL || pair == NULL) return host_no_memory(call);
+    if (numbers == NULL || texts == NULL || pair == NULL)
+        return host_no_memory(call);
     for (size_t i = 0; i < count; i++) {
         const char *data = "";
         size_t bytes = 0;

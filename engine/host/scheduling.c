@@ -14,8 +14,8 @@ enum comp_host_result host_scheduling_price(struct comp_host_call *call,
 }
 
 enum comp_host_result host_scheduling_rent(struct comp_host_call *call,
-                                           const struct comp_value *args,
-                                           struct comp_value *result, void *user)
+                                           const struct comp_value *args, struct comp_value *result,
+                                           void *user)
 {
     (void)call;
     (void)user;

@@ -30,14 +30,15 @@ static enum comp_host_result receive(struct comp_host_call *call, const char *su
     char name[PROC_ID_TEXT_BYTES + 8];
     (void)snprintf(name, sizeof name, "%s%s", proc->id, suffix);
     struct proc_pull *pull = proc_topic_pull(&proc->env->topics, name, strlen(name), proc);
-    if (pull == NULL) return host_no_memory(call);
+    if (pull == NULL)
+        return host_no_memory(call);
     *result = comp_own(pull);
     return COMP_HOST_DONE;
 }
 
 enum comp_host_result host_session_receive(struct comp_host_call *call,
-                                           const struct comp_value *args,
-                                           struct comp_value *result, void *user)
+                                           const struct comp_value *args, struct comp_value *result,
+                                           void *user)
 {
     (void)args;
     (void)user;

@@ -14,13 +14,14 @@ static struct chat_string *strings(struct comp_host_call *call, const struct com
 }
 
 enum comp_host_result host_tool_use_equip(struct comp_host_call *call,
-                                          const struct comp_value *args,
-                                          struct comp_value *result, void *user)
+                                          const struct comp_value *args, struct comp_value *result,
+                                          void *user)
 {
     (void)user;
     const struct proc_model *model = args[0].of.rep;
     struct chat_string *tools = strings(call, &args[1]);
-    if (tools == NULL) return host_no_memory(call);
+    if (tools == NULL)
+        return host_no_memory(call);
     struct tok_ids ids = {.heap = &host_proc(call)->heap};
     struct report report = {0};
     enum err err = chat_equip(model->chat, tools, args[1].of.list.count, &ids, &report);
@@ -34,8 +35,8 @@ enum comp_host_result host_tool_use_equip(struct comp_host_call *call,
 }
 
 enum comp_host_result host_tool_use_answer(struct comp_host_call *call,
-                                           const struct comp_value *args,
-                                           struct comp_value *result, void *user)
+                                           const struct comp_value *args, struct comp_value *result,
+                                           void *user)
 {
     (void)user;
     const struct proc_model *model = args[0].of.rep;
@@ -43,7 +44,8 @@ enum comp_host_result host_tool_use_answer(struct comp_host_call *call,
     struct report report = {0};
     enum err err = chat_answer(model->chat, args[1].of.string.data, args[1].of.string.bytes,
                                args[2].of.string.data, args[2].of.string.bytes, &ids, &report);
-    if (err == ERR_OK) return host_ids(call, &ids, result);
+    if (err == ERR_OK)
+        return host_ids(call, &ids, result);
     tok_ids_deinit(&ids);
     return host_trap_report(call, &report);
 }
@@ -57,7 +59,8 @@ enum comp_host_result host_tool_use_create_decoder(struct comp_host_call *call,
     struct chat_tool_decoder *decoder;
     struct report report = {0};
     enum err err = chat_tool_decoder_create(model->chat, &host_proc(call)->heap, &decoder, &report);
-    if (err != ERR_OK) return host_trap_report(call, &report);
+    if (err != ERR_OK)
+        return host_trap_report(call, &report);
     *result = comp_own(decoder);
     return COMP_HOST_DONE;
 }
@@ -68,8 +71,7 @@ void host_tool_use_drop(void *host, void *rep)
     chat_tool_decoder_destroy(rep);
 }
 
-enum comp_host_result host_tool_use_feed(struct comp_host_call *call,
-                                         const struct comp_value *args,
+enum comp_host_result host_tool_use_feed(struct comp_host_call *call, const struct comp_value *args,
                                          struct comp_value *result, void *user)
 {
     (void)user;
@@ -77,7 +79,8 @@ enum comp_host_result host_tool_use_feed(struct comp_host_call *call,
     struct report report = {0};
     enum err err = chat_tool_decoder_feed(args[0].of.rep, args[1].of.list.data,
                                           args[1].of.list.count, &event, &report);
-    if (err != ERR_OK) return host_outcome(call, err, &report, NULL, result);
+    if (err != ERR_OK)
+        return host_outcome(call, err, &report, NULL, result);
     enum { START, CALL }; /* the WIT's cases */
     struct comp_value out;
     bool good;
@@ -85,7 +88,8 @@ enum comp_host_result host_tool_use_feed(struct comp_host_call *call,
         good = comp_variant(call->arena, START, NULL, &out);
     } else {
         struct comp_value *pair = arena_calloc(call->arena, 2, sizeof *pair);
-        if (pair == NULL) return host_no_memory(call);
+        if (pair == NULL)
+            return host_no_memory(call);
         pair[0] = comp_string(event.name.data, event.name.bytes);
         pair[1] = comp_string(event.args.data, event.args.bytes);
         struct comp_value tuple = comp_items(COMP_TUPLE, pair, 2);
@@ -95,8 +99,8 @@ enum comp_host_result host_tool_use_feed(struct comp_host_call *call,
 }
 
 enum comp_host_result host_tool_use_reset(struct comp_host_call *call,
-                                          const struct comp_value *args,
-                                          struct comp_value *result, void *user)
+                                          const struct comp_value *args, struct comp_value *result,
+                                          void *user)
 {
     (void)call;
     (void)result;

@@ -28,7 +28,7 @@ struct kv_node {
     struct kv_node *parent; /* counted; NULL at the first page */
     struct kv_node *next;   /* in the index's bucket */
     uint64_t hash;          /* of the whole history */
-    uint64_t unique;        /* not 0: what is in the page depends on tokens behind it; never found */
+    uint64_t unique;        /* not 0: the page's rows saw tokens behind it; never found */
     uint32_t refs;          /* contexts whose tip it is, and children */
     uint32_t resident;      /* contexts whose deepest resident node it is, and resident children */
     uint32_t page;          /* KV_PAGE_NONE when resident is 0 */

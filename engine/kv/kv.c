@@ -10,7 +10,6 @@
  *    such context, and its parent is resident too;
  *  - context->resident is an ancestor of the tip, or the tip; the tip itself when the context is
  *    resident and computed. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/check.h"
@@ -295,8 +294,8 @@ static enum err working_cut(struct kv_context *context, uint32_t keep, struct re
                        "truncate to %u tokens: rows of committed pages look ahead to token %u",
                        length, context->committed_ahead - 1);
 
-    /* Rows that saw what goes now see less. All new masks first, so that
-     * running out of memory changes nothing. */
+    /* Rows that saw what goes now see less. All new masks first, so that running out of memory
+     * changes nothing. */
     struct { struct kv_extra **items; size_t count, capacity; } cuts = {0};
     for (uint32_t i = 0; i < keep; i++) {
         if (tokens[i].extra == NULL || tokens[i].extra->ahead <= length)
@@ -542,10 +541,10 @@ uint32_t kv_staged(const struct kv_context *context)
     return context->staged;
 }
 
-/* Calls for every stretch of tokens in [from, from + count), last one first. */
+/* Tokens that lie together, of a page or of the working ones. */
 struct stretch {
     const struct kv_token *tokens;
-    uint32_t index, count;
+    uint32_t index, count; /* KV index of the first */
 };
 
 /* Takes the last stretch off the range [from, *end); `node` is where the walk is: the context's

@@ -121,8 +121,9 @@ void kv_suspend(struct kv_context *context);
 
 /* ---- snapshots --------------------------------------------------------------------------- */
 
-/* Owned by (username, name), kept until deleted or the pool dies. `name` NULL: a name is
- * made ("__snapshot_<id>") and written to `made`. ERR_INVALID "Snapshot name already exists: N". */
+/* Owned by (username, name), kept until deleted or the pool dies. `name` NULL: a name is made
+ * ("__snapshot_<id>") and written to `made` (else not used). ERR_INVALID "Snapshot name already
+ * exists: N". */
 enum err kv_snapshot_save(const struct kv_context *context, const char *username,
                           const char *name, size_t name_bytes, char made[40],
                           struct report *report) ERR_MUST_USE;

@@ -99,7 +99,7 @@ uint32_t kv_rows_span(const struct kv_rows *rows, uint32_t begin)
 
 /* The extra of row `i`, NULL when it needs none; false when memory is out. */
 static bool extra_make(const struct kv_rows *rows, uint32_t i, uint32_t begin, bool glued,
-                       const struct kv_extra *before, struct kv_extra **extra)
+                       struct kv_extra *before, struct kv_extra **extra)
 {
     uint32_t own = begin + i, end = begin + rows->count, run_count = 0, last = 0;
     *extra = NULL;
@@ -120,8 +120,7 @@ static bool extra_make(const struct kv_rows *rows, uint32_t i, uint32_t begin, b
     if (run_count == 0 && before != NULL && before->run_count == 0 && before->glued == glued &&
         before->adapter_id == rows->adapter_id && before->adapter_seed == rows->adapter_seed) {
         /* Rows in a line with the same adapter share one. */
-        *extra = (struct kv_extra *)(uintptr_t)before;
-        (*extra)->refs++;
+        *extra = kv_extra_ref(before);
         return true;
     }
     struct kv_extra *made = mem_alloc(NULL, sizeof *made + (size_t)run_count * sizeof(uint32_t));

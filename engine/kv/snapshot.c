@@ -81,8 +81,7 @@ enum err kv_snapshot_save(const struct kv_context *context, const char *username
 {
     struct kv_pool *pool = context->pool;
     if (name == NULL) {
-        /* A number of its own: also the id of no context, so that nobody reads one for the other
-         * by accident. */
+        /* A number that no context has, so that nobody takes one for the other. */
         snprintf(made, 40, "__snapshot_%llu", (unsigned long long)++pool->last_id);
         name = made;
         name_bytes = strlen(made);

@@ -21,7 +21,8 @@ struct proc_event *proc_event_ref(struct proc_event *event)
 void proc_event_unref(struct proc_event *event)
 {
     CHECK(event->refs > 0);
-    if (--event->refs == 0) event->destroy(event);
+    if (--event->refs == 0)
+        event->destroy(event);
 }
 
 void proc_event_fire(struct proc_event *event)
@@ -45,6 +46,7 @@ struct wasi_pollable *proc_event_pollable(struct proc_event *event)
 {
     static const struct wasi_pollable_ops ops = {pollable_ready, pollable_drop};
     struct wasi_pollable *pollable = wasi_pollable_create(event->proc->wasi, &ops, event);
-    if (pollable != NULL) (void)proc_event_ref(event);
+    if (pollable != NULL)
+        (void)proc_event_ref(event);
     return pollable;
 }

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "engine/base/check.h"
-#include "engine/base/clock.h"
 #include "engine/base/file.h"
 #include "engine/program/program.h"
 #include "engine/sched/sched.h"
@@ -29,12 +28,16 @@
 void proc_wake(void *user)
 {
     struct proc *proc = user;
-    if (proc->state == PROC_RUNNING) proc->woken = true;
-    if (proc->state != PROC_WAITING) return;
+    if (proc->state == PROC_RUNNING)
+        proc->woken = true;
+    if (proc->state != PROC_WAITING)
+        return;
     proc->state = PROC_READY;
     proc->ready_next = NULL;
-    if (proc->env->ready_last != NULL) proc->env->ready_last->ready_next = proc;
-    else proc->env->ready_first = proc;
+    if (proc->env->ready_last != NULL)
+        proc->env->ready_last->ready_next = proc;
+    else
+        proc->env->ready_first = proc;
     proc->env->ready_last = proc;
     proc->env->ready_count++;
 }
@@ -42,9 +45,11 @@ void proc_wake(void *user)
 struct proc *proc_take_ready(struct proc_env *env)
 {
     struct proc *proc = env->ready_first;
-    if (proc == NULL) return NULL;
+    if (proc == NULL)
+        return NULL;
     env->ready_first = proc->ready_next;
-    if (env->ready_first == NULL) env->ready_last = NULL;
+    if (env->ready_first == NULL)
+        env->ready_last = NULL;
     env->ready_count--;
     proc->ready_next = NULL;
     proc->state = PROC_WAITING;
@@ -53,16 +58,20 @@ struct proc *proc_take_ready(struct proc_env *env)
 
 static void leave_ready(struct proc *proc)
 {
-    if (proc->state != PROC_READY) return;
+    if (proc->state != PROC_READY)
+        return;
     struct proc *before = NULL;
     struct proc *at = proc->env->ready_first;
     while (at != proc) {
         before = at;
         at = at->ready_next;
     }
-    if (before != NULL) before->ready_next = proc->ready_next;
-    else proc->env->ready_first = proc->ready_next;
-    if (proc->env->ready_last == proc) proc->env->ready_last = before;
+    if (before != NULL)
+        before->ready_next = proc->ready_next;
+    else
+        proc->env->ready_first = proc->ready_next;
+    if (proc->env->ready_last == proc)
+        proc->env->ready_last = before;
     proc->env->ready_count--;
     proc->state = PROC_WAITING;
 }
@@ -76,14 +85,16 @@ void proc_make_id(char id[PROC_ID_TEXT_BYTES])
     while (have < sizeof bytes) {
         ssize_t got = getrandom(bytes + have, sizeof bytes - have, 0);
         CHECK(got > 0 || errno == EINTR);
-        if (got > 0) have += (size_t)got;
+        if (got > 0)
+            have += (size_t)got;
     }
     bytes[6] = (uint8_t)((bytes[6] & 0x0F) | 0x40);
     bytes[8] = (uint8_t)((bytes[8] & 0x3F) | 0x80);
     static const char digits[] = "0123456789abcdef";
     size_t at = 0;
     for (size_t i = 0; i < sizeof bytes; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) id[at++] = '-';
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            id[at++] = '-';
         id[at++] = digits[bytes[i] >> 4];
         id[at++] = digits[bytes[i] & 15];
     }
@@ -92,7 +103,8 @@ void proc_make_id(char id[PROC_ID_TEXT_BYTES])
 
 void proc_emit(struct proc *proc, enum proc_output kind, const char *data, size_t bytes)
 {
-    if (proc->output != NULL) proc->output(proc->user, proc, kind, data, bytes);
+    if (proc->output != NULL)
+        proc->output(proc->user, proc, kind, data, bytes);
 }
 
 /* The finaliser of splitmix64: every bit of the input changes every bit of the output. */
@@ -120,7 +132,8 @@ uint64_t proc_child_seed(struct proc *proc)
 static void destroy_child(struct proc_event *event)
 {
     struct proc_child *child = (struct proc_child *)event;
-    if (child->target != NULL) child->target->watch = NULL;
+    if (child->target != NULL)
+        child->target->watch = NULL;
     mem_free(&event->proc->heap, child->result);
     mem_free(&event->proc->heap, child);
 }
@@ -128,7 +141,8 @@ static void destroy_child(struct proc_event *event)
 struct proc_child *proc_child_create(struct proc *parent)
 {
     struct proc_child *child = mem_calloc(&parent->heap, 1, sizeof *child);
-    if (child != NULL) proc_event_init(&child->event, parent, destroy_child);
+    if (child != NULL)
+        proc_event_init(&child->event, parent, destroy_child);
     return child;
 }
 
@@ -152,7 +166,8 @@ enum err proc_create(struct proc_env *env, const struct proc_launch *launch, str
                      struct report *report)
 {
     struct proc *proc = mem_calloc(NULL, 1, sizeof *proc);
-    if (proc == NULL) return err_set(report, ERR_MEMORY, "out of memory for a process");
+    if (proc == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory for a process");
     *proc = (struct proc){
         .env = env,
         .prog = prog_ref(launch->prog),
@@ -160,7 +175,6 @@ enum err proc_create(struct proc_env *env, const struct proc_launch *launch, str
         .input = mem_strdup(NULL, launch->input, launch->input_bytes),
         .input_bytes = launch->input_bytes,
         .token_budget = launch->token_budget,
-        .started_ns = clock_now_ns(),
         .output = launch->output,
         .user = launch->user,
         .heap = {.limit_bytes = PROC_HEAP_BYTES_MAX},
@@ -185,7 +199,8 @@ static void write_output(void *user, enum wasi_output output, const char *data, 
 /* The process's own directory under the scratch directory. */
 static enum err make_scratch(struct proc *proc, struct report *report)
 {
-    if (proc->env->scratch_directory == NULL) return ERR_OK;
+    if (proc->env->scratch_directory == NULL)
+        return ERR_OK;
     struct buf path;
     buf_init(&path, NULL);
     if (!buf_printf(&path, "%s/%s", proc->env->scratch_directory, proc->id)) {
@@ -217,7 +232,8 @@ enum err proc_start(struct proc *proc, struct report *report)
 {
     CHECK(proc->state == PROC_QUEUED && proc->instance == NULL);
     enum err err = make_scratch(proc, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     struct wasi_preopen preopen = {"/scratch", proc->scratch, true};
     struct wasi_config config = {
         .host = {.write = write_output, .user = proc},
@@ -226,13 +242,16 @@ enum err proc_start(struct proc *proc, struct report *report)
         .preopen_count = proc->scratch != NULL ? 1 : 0,
     };
     err = wasi_ctx_create(&config, &proc->wasi, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     err = sched_owner_create(proc->env->model.sched, proc->token_budget, &proc->owner);
-    if (err != ERR_OK) return err_set(report, err, "out of memory for a process");
+    if (err != ERR_OK)
+        return err_set(report, err, "out of memory for a process");
     struct wasm_store_limits limits = {.memory_bytes_max = proc->env->memory_bytes_max};
     err = comp_instance_create(proc->env->linker, proc->prog->component, &limits, proc,
                                &proc->instance, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
 
     char interface[PROG_ID_BYTES + 16];
     (void)snprintf(interface, sizeof interface, "pie:%s/run", proc->prog->manifest.name);
@@ -240,9 +259,12 @@ enum err proc_start(struct proc *proc, struct report *report)
     struct report found = {0};
     err = comp_instance_call(proc->instance, interface, "run", &input, 1, &found);
     if (err == ERR_NOT_FOUND)
-        return err_set(report, err, "No 'run' interface found: the program exports no function "
-                       "`run` in an interface %s (%.400s)", interface, found.text);
-    if (err != ERR_OK) return err_set(report, err, "%s", found.text);
+        return err_set(report, err,
+                       "No 'run' interface found: the program exports no function "
+                       "`run` in an interface %s (%.400s)",
+                       interface, found.text);
+    if (err != ERR_OK)
+        return err_set(report, err, "%s", found.text);
     mem_free(NULL, proc->input);
     proc->input = NULL;
     proc->state = PROC_WAITING;
@@ -252,11 +274,15 @@ enum err proc_start(struct proc *proc, struct report *report)
 void proc_destroy(struct proc *proc)
 {
     leave_ready(proc);
-    if (proc->watch != NULL) proc->watch->target = NULL;
+    if (proc->watch != NULL)
+        proc->watch->target = NULL;
     /* Handles are dropped here; they still use the context and the owner. */
-    if (proc->instance != NULL) comp_instance_destroy(proc->instance);
-    if (proc->wasi != NULL) wasi_ctx_destroy(proc->wasi);
-    if (proc->owner != NULL) sched_owner_destroy(proc->owner);
+    if (proc->instance != NULL)
+        comp_instance_destroy(proc->instance);
+    if (proc->wasi != NULL)
+        wasi_ctx_destroy(proc->wasi);
+    if (proc->owner != NULL)
+        sched_owner_destroy(proc->owner);
     CHECK(proc->heap.used_bytes == 0);
     char files[PROC_ID_TEXT_BYTES + 8];
     (void)snprintf(files, sizeof files, "%s#file", proc->id);
@@ -279,7 +305,8 @@ void proc_destroy(struct proc *proc)
 static bool is_deep(const char *trace)
 {
     unsigned lines = 0;
-    for (const char *at = strchr(trace, '\n'); at != NULL; at = strchr(at + 1, '\n')) lines++;
+    for (const char *at = strchr(trace, '\n'); at != NULL; at = strchr(at + 1, '\n'))
+        lines++;
     return lines >= 32;
 }
 
@@ -298,7 +325,8 @@ static void describe_trap(struct proc *proc, struct buf *result)
     if (trace != NULL && strcmp(text, "out of bounds memory access") == 0 && is_deep(trace))
         (void)buf_puts(result, " (the call stack is deep: probably the program's own stack in "
                                "linear memory is exhausted by recursion)");
-    if (trace != NULL && trace[0] != 0) (void)buf_printf(result, "\n%s", trace);
+    if (trace != NULL && trace[0] != 0)
+        (void)buf_printf(result, "\n%s", trace);
     while (result->count > 0 && result->data[result->count - 1] == '\n')
         result->data[--result->count] = 0;
 }
@@ -313,7 +341,8 @@ static uint64_t fuel_left(const struct proc *proc)
     if (env->fuel_stall_max != 0) {
         uint64_t stalled = proc->fuel_used - proc->fuel_waited;
         uint64_t stall = env->fuel_stall_max > stalled ? env->fuel_stall_max - stalled : 0;
-        if (stall < left) left = stall;
+        if (stall < left)
+            left = stall;
     }
     return left;
 }
@@ -322,10 +351,13 @@ static void describe_limit(const struct proc *proc, struct buf *result)
 {
     const struct proc_env *env = proc->env;
     if (env->fuel_max != 0 && proc->fuel_used >= env->fuel_max)
-        (void)buf_printf(result, "Call error: the instruction limit is reached: the process used "
-                         "%llu instructions (guest_fuel_max)", (unsigned long long)env->fuel_max);
+        (void)buf_printf(result,
+                         "Call error: the instruction limit is reached: the process used "
+                         "%llu instructions (guest_fuel_max)",
+                         (unsigned long long)env->fuel_max);
     else
-        (void)buf_printf(result, "Call error: the process runs in a loop: it used %llu "
+        (void)buf_printf(result,
+                         "Call error: the process runs in a loop: it used %llu "
                          "instructions without waiting for anything (guest_fuel_stall_max)",
                          (unsigned long long)env->fuel_stall_max);
 }
@@ -376,6 +408,7 @@ uint64_t proc_memory_bytes(const struct proc *proc)
 uint64_t proc_overhead_bytes(const struct proc *proc)
 {
     uint64_t bytes = sizeof *proc + proc->heap.used_bytes + strlen(proc->username) + 1;
-    if (proc->instance != NULL) bytes += comp_instance_overhead_bytes(proc->instance);
+    if (proc->instance != NULL)
+        bytes += comp_instance_overhead_bytes(proc->instance);
     return bytes;
 }

@@ -3,9 +3,9 @@
  *     queued ──► ready ◄──► waiting        (running: within proc_run)
  *        └────────┴───────────┴──► ended   (proc_destroy)
  *
- * Whoever makes something happen that a process may wait for calls proc_wake (proc_event_fire does);
- * the process then stands in the environment's ready queue, and the runtime runs it from there. A
- * process that is woken in vain looks and waits again. */
+ * Whoever makes something happen that a process may wait for calls proc_wake (proc_event_fire
+ * does); the process then stands in the environment's ready queue, and the runtime runs it from
+ * there. A process that is woken in vain looks and waits again. */
 #ifndef ENGINE_PROCESS_PROCESS_H
 #define ENGINE_PROCESS_PROCESS_H
 
@@ -38,7 +38,6 @@ struct proc_model {
     const struct tok *tok;
     const struct chat *chat;
     struct sched *sched;
-    uint32_t vocab_count;
     uint32_t page_tokens;
 };
 
@@ -50,7 +49,7 @@ typedef void (*proc_output_fn)(void *user, const struct proc *proc, enum proc_ou
                                const char *data, size_t bytes);
 
 struct proc_launch {
-    struct prog *prog;    /* a reference is taken */
+    struct prog *prog; /* a reference is taken */
     const char *username;
     const char *input;
     size_t input_bytes;
@@ -75,9 +74,9 @@ struct proc_env {
     struct proc_model model;
     const struct comp_linker *linker;
     struct proc_topics topics;
-    uint64_t memory_bytes_max; /* linear memory of a process */
-    uint64_t fuel_max;         /* in all; 0 = no limit */
-    uint64_t fuel_stall_max;   /* without a wait; 0 = no limit */
+    uint64_t memory_bytes_max;     /* linear memory of a process */
+    uint64_t fuel_max;             /* in all; 0 = no limit */
+    uint64_t fuel_stall_max;       /* without a wait; 0 = no limit */
     const char *scratch_directory; /* processes get /scratch under it; NULL: no files */
 
     struct proc *ready_first, *ready_last;
@@ -101,7 +100,6 @@ struct proc {
     char *input; /* until the call has begun */
     size_t input_bytes;
     uint64_t token_budget;
-    uint64_t started_ns;
     proc_output_fn output;
     void *user;
 
@@ -112,13 +110,13 @@ struct proc {
     char *scratch; /* host path, NULL = none */
 
     uint64_t seed, draws, children; /* counters for seeds */
-    uint64_t fuel_used;  /* at the end of the last slice */
-    uint64_t fuel_waited; /* fuel_used when it last waited */
+    uint64_t fuel_used;             /* at the end of the last slice */
+    uint64_t fuel_waited;           /* fuel_used when it last waited */
 
     enum proc_state state;
-    bool woken;              /* while running: look again even if it wants to wait */
-    struct proc *ready_next; /* in the ready queue */
-    char *kill_why;          /* to be ended with this error; NULL = not */
+    bool woken;               /* while running: look again even if it wants to wait */
+    struct proc *ready_next;  /* in the ready queue */
+    char *kill_why;           /* to be ended with this error; NULL = not */
     struct proc_child *watch; /* the parent's view of this process; NULL = nobody looks */
 
     struct proc *next, *previous; /* the runtime's list */
@@ -134,8 +132,8 @@ enum err proc_create(struct proc_env *env, const struct proc_launch *launch, str
 enum err proc_start(struct proc *proc, struct report *report) ERR_MUST_USE;
 
 enum proc_run {
-    PROC_RUN_AGAIN, /* the slice is used up */
-    PROC_RUN_WAIT,  /* nothing to do before it is woken, or before proc_deadline_ns */
+    PROC_RUN_AGAIN,  /* the slice is used up */
+    PROC_RUN_WAIT,   /* nothing to do before it is woken, or before proc_deadline_ns */
     PROC_RUN_RETURN, /* run() gave ok; `result` is its value */
     PROC_RUN_ERROR,  /* run() gave err, trapped, or passed a limit; `result` says what */
 };

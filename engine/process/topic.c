@@ -41,9 +41,11 @@ static enum err create_message(struct proc_topics *topics, const void *data, siz
                        "for %zu more (at most %d in all)",
                        topics->message_bytes, bytes, PROC_MESSAGE_BYTES_MAX);
     struct proc_message *made = mem_alloc(NULL, sizeof *made + bytes);
-    if (made == NULL) return err_set(report, ERR_MEMORY, "out of memory for a message");
+    if (made == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory for a message");
     *made = (struct proc_message){.topics = topics, .refs = 1, .bytes = bytes};
-    if (bytes != 0) memcpy(made->data, data, bytes);
+    if (bytes != 0)
+        memcpy(made->data, data, bytes);
     topics->message_bytes += bytes;
     *message = made;
     return ERR_OK;
@@ -52,7 +54,8 @@ static enum err create_message(struct proc_topics *topics, const void *data, siz
 void proc_message_unref(struct proc_message *message)
 {
     CHECK(message->refs > 0);
-    if (--message->refs != 0) return;
+    if (--message->refs != 0)
+        return;
     message->topics->message_bytes -= message->bytes;
     mem_free(NULL, message);
 }
@@ -72,7 +75,8 @@ void proc_topics_deinit(struct proc_topics *topics)
     size_t at = 0, key_bytes;
     const void *key;
     void *value;
-    while (map_next(&topics->by_name, &at, &key, &key_bytes, &value)) destroy_topic(value);
+    while (map_next(&topics->by_name, &at, &key, &key_bytes, &value))
+        destroy_topic(value);
     map_deinit(&topics->by_name);
     CHECK(topics->message_bytes == 0);
 }
@@ -90,12 +94,16 @@ static void drop_if_idle(struct proc_topic *topic)
 static struct proc_topic *open_topic(struct proc_topics *topics, const char *name, size_t bytes)
 {
     struct proc_topic *topic = map_find(&topics->by_name, name, bytes);
-    if (topic != NULL) return topic;
+    if (topic != NULL)
+        return topic;
     topic = mem_alloc(NULL, sizeof *topic + bytes);
-    if (topic == NULL) return NULL;
+    if (topic == NULL)
+        return NULL;
     *topic = (struct proc_topic){.topics = topics, .name_bytes = bytes};
-    if (bytes != 0) memcpy(topic->name, name, bytes);
-    if (map_set(&topics->by_name, name, bytes, topic)) return topic;
+    if (bytes != 0)
+        memcpy(topic->name, name, bytes);
+    if (map_set(&topics->by_name, name, bytes, topic))
+        return topic;
     mem_free(NULL, topic);
     return NULL;
 }
@@ -103,10 +111,14 @@ static struct proc_topic *open_topic(struct proc_topics *topics, const char *nam
 static void unlink_pull(struct proc_pull *pull)
 {
     struct proc_topic *topic = pull->topic;
-    if (pull->previous != NULL) pull->previous->next = pull->next;
-    else topic->first_pull = pull->next;
-    if (pull->next != NULL) pull->next->previous = pull->previous;
-    else topic->last_pull = pull->previous;
+    if (pull->previous != NULL)
+        pull->previous->next = pull->next;
+    else
+        topic->first_pull = pull->next;
+    if (pull->next != NULL)
+        pull->next->previous = pull->previous;
+    else
+        topic->last_pull = pull->previous;
     pull->topic = NULL;
     pull->next = pull->previous = NULL;
 }
@@ -115,7 +127,8 @@ static void unlink_pull(struct proc_pull *pull)
  * never runs empty does not grow. */
 static void compact(struct proc_message **items, size_t *first, size_t *count)
 {
-    if (*first < 32 || *first < *count / 2) return;
+    if (*first < 32 || *first < *count / 2)
+        return;
     memmove(items, items + *first, (*count - *first) * sizeof *items);
     *count -= *first;
     *first = 0;
@@ -137,8 +150,10 @@ static bool deliver(struct proc_topic *topic, struct proc_message *message, bool
         topic->queue.items[--topic->first] = message;
         return true;
     }
-    if (!front) compact(topic->queue.items, &topic->first, &topic->queue.count);
-    if (!vec_push(NULL, &topic->queue, message)) return false;
+    if (!front)
+        compact(topic->queue.items, &topic->first, &topic->queue.count);
+    if (!vec_push(NULL, &topic->queue, message))
+        return false;
     if (front) {
         struct proc_message **items = topic->queue.items;
         memmove(items + 1, items, (topic->queue.count - 1) * sizeof *items);
@@ -152,10 +167,13 @@ enum err proc_topic_push(struct proc_topics *topics, const char *name, size_t na
 {
     struct proc_message *message;
     enum err err = create_message(topics, data, bytes, &message, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     struct proc_topic *topic = open_topic(topics, name, name_bytes);
-    if (topic != NULL && deliver(topic, message, false)) return ERR_OK;
-    if (topic != NULL) drop_if_idle(topic);
+    if (topic != NULL && deliver(topic, message, false))
+        return ERR_OK;
+    if (topic != NULL)
+        drop_if_idle(topic);
     proc_message_unref(message);
     return err_set(report, ERR_MEMORY, "out of memory for a message");
 }
@@ -179,7 +197,8 @@ static void destroy_pull(struct proc_event *event)
         struct proc_topic *topic =
             named->pull.seen ? NULL : open_topic(topics, named->name, named->name_bytes);
         if (topic == NULL || !deliver(topic, message, true)) {
-            if (topic != NULL) drop_if_idle(topic);
+            if (topic != NULL)
+                drop_if_idle(topic);
             proc_message_unref(message);
         }
     }
@@ -195,9 +214,11 @@ struct proc_pull *proc_topic_pull(struct proc_topics *topics, const char *name, 
                                   struct proc *proc)
 {
     struct named_pull *named = mem_alloc(&proc->heap, sizeof *named + name_bytes);
-    if (named == NULL) return NULL;
+    if (named == NULL)
+        return NULL;
     *named = (struct named_pull){.name_bytes = name_bytes};
-    if (name_bytes != 0) memcpy(named->name, name, name_bytes);
+    if (name_bytes != 0)
+        memcpy(named->name, name, name_bytes);
     struct proc_pull *pull = &named->pull;
     struct proc_topic *topic = open_topic(topics, name, name_bytes);
     if (topic == NULL) {
@@ -208,14 +229,17 @@ struct proc_pull *proc_topic_pull(struct proc_topics *topics, const char *name, 
     if (topic->first < topic->queue.count) {
         pull->message = topic->queue.items[topic->first++];
         pull->event.ready = true;
-        if (topic->first == topic->queue.count) topic->first = topic->queue.count = 0;
+        if (topic->first == topic->queue.count)
+            topic->first = topic->queue.count = 0;
         drop_if_idle(topic);
         return pull;
     }
     pull->topic = topic;
     pull->previous = topic->last_pull;
-    if (topic->last_pull != NULL) topic->last_pull->next = pull;
-    else topic->first_pull = pull;
+    if (topic->last_pull != NULL)
+        topic->last_pull->next = pull;
+    else
+        topic->first_pull = pull;
     topic->last_pull = pull;
     return pull;
 }
@@ -223,7 +247,8 @@ struct proc_pull *proc_topic_pull(struct proc_topics *topics, const char *name, 
 void proc_topic_close(struct proc_topics *topics, const char *name, size_t name_bytes)
 {
     struct proc_topic *topic = map_find(&topics->by_name, name, name_bytes);
-    if (topic == NULL) return;
+    if (topic == NULL)
+        return;
     for (size_t i = topic->first; i < topic->queue.count; i++)
         proc_message_unref(topic->queue.items[i]);
     topic->first = topic->queue.count = 0;
@@ -236,10 +261,12 @@ enum err proc_topic_broadcast(struct proc_topics *topics, const char *name, size
                               const void *data, size_t bytes, struct report *report)
 {
     struct proc_topic *topic = map_find(&topics->by_name, name, name_bytes);
-    if (topic == NULL || topic->first_subscription == NULL) return ERR_OK;
+    if (topic == NULL || topic->first_subscription == NULL)
+        return ERR_OK;
     struct proc_message *message;
     enum err err = create_message(topics, data, bytes, &message, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     for (struct proc_subscription *s = topic->first_subscription; s != NULL; s = s->next) {
         compact(s->queue.items, &s->first, &s->queue.count);
         if (!vec_push(&s->event.proc->heap, &s->queue, message)) {
@@ -256,11 +283,16 @@ enum err proc_topic_broadcast(struct proc_topics *topics, const char *name, size
 void proc_subscription_end(struct proc_subscription *subscription)
 {
     struct proc_topic *topic = subscription->topic;
-    if (topic == NULL) return;
-    if (subscription->previous != NULL) subscription->previous->next = subscription->next;
-    else topic->first_subscription = subscription->next;
-    if (subscription->next != NULL) subscription->next->previous = subscription->previous;
-    else topic->last_subscription = subscription->previous;
+    if (topic == NULL)
+        return;
+    if (subscription->previous != NULL)
+        subscription->previous->next = subscription->next;
+    else
+        topic->first_subscription = subscription->next;
+    if (subscription->next != NULL)
+        subscription->next->previous = subscription->previous;
+    else
+        topic->last_subscription = subscription->previous;
     subscription->topic = NULL;
     subscription->next = subscription->previous = NULL;
     for (size_t i = subscription->first; i < subscription->queue.count; i++)
@@ -290,15 +322,18 @@ struct proc_subscription *proc_topic_subscribe(struct proc_topics *topics, const
     proc_event_init(&made->event, proc, destroy_subscription);
     made->topic = topic;
     made->previous = topic->last_subscription;
-    if (topic->last_subscription != NULL) topic->last_subscription->next = made;
-    else topic->first_subscription = made;
+    if (topic->last_subscription != NULL)
+        topic->last_subscription->next = made;
+    else
+        topic->first_subscription = made;
     topic->last_subscription = made;
     return made;
 }
 
 struct proc_message *proc_subscription_take(struct proc_subscription *subscription)
 {
-    if (subscription->first == subscription->queue.count) return NULL;
+    if (subscription->first == subscription->queue.count)
+        return NULL;
     struct proc_message *message = subscription->queue.items[subscription->first++];
     if (subscription->first == subscription->queue.count) {
         subscription->first = subscription->queue.count = 0;

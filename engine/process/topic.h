@@ -38,7 +38,7 @@ struct proc_pull {
 
 /* Every broadcast from now on. */
 struct proc_subscription {
-    struct proc_event event; /* ready: a message is there, or it was unsubscribed */
+    struct proc_event event;  /* ready: a message is there, or it was unsubscribed */
     struct proc_topic *topic; /* NULL once unsubscribed */
     struct proc_subscription *next, *previous;
     struct {

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/base/check.h"
 #include "engine/program/toml.h"
 
 /* Where the reader is, for messages. */
@@ -23,9 +22,11 @@ static bool is_alnum(char c)
 
 bool prog_name_is_valid(const char *name, size_t bytes)
 {
-    if (bytes == 0 || bytes > 128 || !is_alnum(name[0])) return false;
+    if (bytes == 0 || bytes > 128 || !is_alnum(name[0]))
+        return false;
     for (size_t i = 1; i < bytes; i++)
-        if (!is_alnum(name[i]) && name[i] != '_' && name[i] != '-') return false;
+        if (!is_alnum(name[i]) && name[i] != '_' && name[i] != '-')
+            return false;
     return true;
 }
 
@@ -33,10 +34,12 @@ bool prog_version_is_valid(const char *version, size_t bytes)
 {
     unsigned parts = 1;
     bool digit = false;
-    if (bytes > 100) return false;
+    if (bytes > 100)
+        return false;
     for (size_t i = 0; i < bytes; i++) {
         if (version[i] == '.') {
-            if (!digit || ++parts > 3) return false;
+            if (!digit || ++parts > 3)
+                return false;
             digit = false;
         } else if (version[i] >= '0' && version[i] <= '9') {
             digit = true;
@@ -50,12 +53,16 @@ bool prog_version_is_valid(const char *version, size_t bytes)
 int prog_version_compare(const char *a, const char *b)
 {
     for (int part = 0; part < 3; part++) {
-        while (*a == '0') a++;
-        while (*b == '0') b++;
+        while (*a == '0')
+            a++;
+        while (*b == '0')
+            b++;
         size_t a_bytes = strcspn(a, "."), b_bytes = strcspn(b, ".");
-        if (a_bytes != b_bytes) return a_bytes < b_bytes ? -1 : 1;
+        if (a_bytes != b_bytes)
+            return a_bytes < b_bytes ? -1 : 1;
         int order = memcmp(a, b, a_bytes);
-        if (order != 0) return order;
+        if (order != 0)
+            return order;
         a += a_bytes + (a[a_bytes] == '.');
         b += b_bytes + (b[b_bytes] == '.');
     }
@@ -63,12 +70,6 @@ int prog_version_compare(const char *a, const char *b)
 }
 
 static const char *const type_names[] = {"string", "int", "float", "bool"};
-
-const char *prog_type_name(enum prog_type type)
-{
-    CHECK((unsigned)type < 4);
-    return type_names[type];
-}
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
@@ -106,34 +107,38 @@ static enum err take_text(struct reader *r, const struct prog_toml_value *value,
     return *out == NULL ? no_memory(r) : ERR_OK;
 }
 
-static enum err read_text(struct reader *r, const struct prog_toml_value *table, const char *section,
-                          const char *key, bool required, const char **out)
+static enum err read_text(struct reader *r, const struct prog_toml_value *table,
+                          const char *section, const char *key, bool required, const char **out)
 {
     char full[200];
     (void)snprintf(full, sizeof full, "%s.%s", section, key);
     const struct prog_toml_value *value = prog_toml_find(table, key);
-    if (value != NULL) return take_text(r, value, full, out);
+    if (value != NULL)
+        return take_text(r, value, full, out);
     if (required)
         return fail(r, table, "[%s] has no `%s`: expected %s = \"...\"", section, key, key);
     return ERR_OK;
 }
 
-static enum err read_texts(struct reader *r, const struct prog_toml_value *table, const char *section,
-                           const char *key, const char ***out, size_t *count)
+static enum err read_texts(struct reader *r, const struct prog_toml_value *table,
+                           const char *section, const char *key, const char ***out, size_t *count)
 {
     char full[200];
     (void)snprintf(full, sizeof full, "%s.%s", section, key);
     const struct prog_toml_value *value = prog_toml_find(table, key);
-    if (value == NULL) return ERR_OK;
+    if (value == NULL)
+        return ERR_OK;
     if (value->kind != PROG_TOML_ARRAY)
         return fail(r, value, "%s: expected an array of strings, found %s", full,
                     prog_toml_kind_name(value->kind));
     const char **texts =
         arena_calloc(&r->manifest->arena, (size_t)value->of.array.count + 1, sizeof *texts);
-    if (texts == NULL) return no_memory(r);
+    if (texts == NULL)
+        return no_memory(r);
     for (uint32_t i = 0; i < value->of.array.count; i++) {
         enum err err = take_text(r, value->of.array.items[i], full, &texts[i]);
-        if (err != ERR_OK) return err;
+        if (err != ERR_OK)
+            return err;
     }
     *out = texts;
     *count = value->of.array.count;
@@ -164,18 +169,22 @@ static enum err read_pairs(struct reader *r, const char *section, struct prog_pa
 {
     const struct prog_toml_value *table;
     enum err err = find_table(r, section, &table);
-    if (err != ERR_OK || table == NULL) return err;
+    if (err != ERR_OK || table == NULL)
+        return err;
     struct prog_pair *pairs =
         arena_calloc(&r->manifest->arena, (size_t)table->of.table.count + 1, sizeof *pairs);
-    if (pairs == NULL) return no_memory(r);
+    if (pairs == NULL)
+        return no_memory(r);
     for (uint32_t i = 0; i < table->of.table.count; i++) {
         const struct prog_toml_entry *entry = &table->of.table.entries[i];
         char full[200];
         err = copy_key(r, entry, section, &pairs[i].name);
-        if (err != ERR_OK) return err;
+        if (err != ERR_OK)
+            return err;
         (void)snprintf(full, sizeof full, "%s.%s", section, pairs[i].name);
         err = take_text(r, entry->value, full, &pairs[i].value);
-        if (err != ERR_OK) return err;
+        if (err != ERR_OK)
+            return err;
     }
     *out = pairs;
     *count = table->of.table.count;
@@ -186,7 +195,8 @@ static enum err read_parameter(struct reader *r, const struct prog_toml_entry *e
                                struct prog_parameter *out)
 {
     enum err err = copy_key(r, entry, "parameters", &out->name);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     const struct prog_toml_value *table = entry->value;
     char full[160];
     (void)snprintf(full, sizeof full, "parameters.%.120s", out->name);
@@ -196,10 +206,13 @@ static enum err read_parameter(struct reader *r, const struct prog_toml_entry *e
     const char *type = "";
     out->description = "";
     err = read_text(r, table, full, "type", true, &type);
-    if (err == ERR_OK) err = read_text(r, table, full, "description", false, &out->description);
-    if (err != ERR_OK) return err;
+    if (err == ERR_OK)
+        err = read_text(r, table, full, "description", false, &out->description);
+    if (err != ERR_OK)
+        return err;
     size_t kind = 0;
-    while (kind < 4 && strcmp(type_names[kind], type) != 0) kind++;
+    while (kind < 4 && strcmp(type_names[kind], type) != 0)
+        kind++;
     if (kind == 4)
         return fail(r, prog_toml_find(table, "type"),
                     "%s.type: expected \"string\", \"int\", \"float\" or \"bool\", found \"%.60s\"",
@@ -217,10 +230,12 @@ static enum err read_parameters(struct reader *r)
 {
     const struct prog_toml_value *table;
     enum err err = find_table(r, "parameters", &table);
-    if (err != ERR_OK || table == NULL) return err;
+    if (err != ERR_OK || table == NULL)
+        return err;
     struct prog_parameter *parameters =
         arena_calloc(&r->manifest->arena, (size_t)table->of.table.count + 1, sizeof *parameters);
-    if (parameters == NULL) return no_memory(r);
+    if (parameters == NULL)
+        return no_memory(r);
     for (uint32_t i = 0; i < table->of.table.count && err == ERR_OK; i++)
         err = read_parameter(r, &table->of.table.entries[i], &parameters[i]);
     r->manifest->parameters = parameters;
@@ -233,24 +248,31 @@ static enum err read_package(struct reader *r)
     struct prog_manifest *m = r->manifest;
     const struct prog_toml_value *package;
     enum err err = find_table(r, "package", &package);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     if (package == NULL)
         return fail(r, r->toml.root,
                     "there is no [package] table: expected [package] with name and version");
     err = read_text(r, package, "package", "name", true, &m->name);
-    if (err == ERR_OK) err = read_text(r, package, "package", "version", true, &m->version);
-    if (err == ERR_OK) err = read_text(r, package, "package", "description", false, &m->description);
-    if (err == ERR_OK) err = read_text(r, package, "package", "repository", false, &m->repository);
-    if (err == ERR_OK) err = read_text(r, package, "package", "readme", false, &m->readme);
+    if (err == ERR_OK)
+        err = read_text(r, package, "package", "version", true, &m->version);
+    if (err == ERR_OK)
+        err = read_text(r, package, "package", "description", false, &m->description);
+    if (err == ERR_OK)
+        err = read_text(r, package, "package", "repository", false, &m->repository);
+    if (err == ERR_OK)
+        err = read_text(r, package, "package", "readme", false, &m->readme);
     if (err == ERR_OK)
         err = read_texts(r, package, "package", "authors", &m->authors, &m->author_count);
     if (err == ERR_OK)
         err = read_texts(r, package, "package", "keywords", &m->keywords, &m->keyword_count);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     if (!prog_name_is_valid(m->name, strlen(m->name)))
         return fail(r, prog_toml_find(package, "name"),
                     "package.name: expected a letter or digit, then letters, digits, '-' and '_' "
-                    "(at most 128), found \"%.60s\"", m->name);
+                    "(at most 128), found \"%.60s\"",
+                    m->name);
     if (!prog_version_is_valid(m->version, strlen(m->version)))
         return fail(r, prog_toml_find(package, "version"),
                     "package.version: expected three numbers like \"1.2.3\", found \"%.60s\"",
@@ -267,15 +289,19 @@ enum err prog_manifest_parse(const char *text, size_t bytes, const char *file,
     struct reader r = {.manifest = manifest, .file = file, .report = report};
     struct report inner = {0};
     enum err err = prog_toml_parse(text, bytes, heap, &r.toml, &inner);
-    if (err != ERR_OK) return err_set(report, err, "%s, %s", file, inner.text);
+    if (err != ERR_OK)
+        return err_set(report, err, "%s, %s", file, inner.text);
     arena_init(&manifest->arena, heap);
     err = read_package(&r);
-    if (err == ERR_OK) err = read_pairs(&r, "runtime", &manifest->runtime, &manifest->runtime_count);
+    if (err == ERR_OK)
+        err = read_pairs(&r, "runtime", &manifest->runtime, &manifest->runtime_count);
     if (err == ERR_OK)
         err = read_pairs(&r, "dependencies", &manifest->dependencies, &manifest->dependency_count);
-    if (err == ERR_OK) err = read_parameters(&r);
+    if (err == ERR_OK)
+        err = read_parameters(&r);
     prog_toml_deinit(&r.toml);
-    if (err != ERR_OK) prog_manifest_deinit(manifest);
+    if (err != ERR_OK)
+        prog_manifest_deinit(manifest);
     return err;
 }
 

@@ -51,9 +51,6 @@ enum err prog_manifest_parse(const char *text, size_t bytes, const char *file,
                              struct report *report) ERR_MUST_USE;
 void prog_manifest_deinit(struct prog_manifest *manifest);
 
-/* "string", "int", ... as the manifest spells them. */
-const char *prog_type_name(enum prog_type type);
-
 /* The rules of the id's two parts. */
 bool prog_name_is_valid(const char *name, size_t bytes);
 bool prog_version_is_valid(const char *version, size_t bytes);

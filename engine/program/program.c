@@ -25,7 +25,7 @@ enum { WASM_BYTES_MAX = 512 << 20, LISTED_MAX = 40 };
 enum { OWN, STANDARD, DIRECTORIES };
 
 struct prog_store {
-    struct map programs; /* id -> struct prog */
+    struct map programs;            /* id -> struct prog */
     char *directories[DIRECTORIES]; /* NULL: none */
 };
 
@@ -44,7 +44,8 @@ struct prog *prog_ref(struct prog *prog)
 
 void prog_unref(struct prog *prog)
 {
-    if (prog == NULL || --prog->refs != 0) return;
+    if (prog == NULL || --prog->refs != 0)
+        return;
     comp_component_unref(prog->component);
     prog_manifest_deinit(&prog->manifest);
     mem_free(NULL, prog);
@@ -55,7 +56,8 @@ enum err prog_create(const char *manifest, size_t manifest_bytes, const char *fi
                      struct report *report)
 {
     struct prog *made = mem_calloc(NULL, 1, sizeof *made);
-    if (made == NULL) return err_set(report, ERR_MEMORY, "out of memory for a program");
+    if (made == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory for a program");
     enum err err =
         prog_manifest_parse(manifest, manifest_bytes, file, NULL, &made->manifest, report);
     if (err != ERR_OK) {
@@ -81,11 +83,13 @@ enum err prog_store_create(const char *directory, const char *standard_directory
                            struct prog_store **store, struct report *report)
 {
     struct prog_store *made = mem_calloc(NULL, 1, sizeof *made);
-    if (made == NULL) return err_set(report, ERR_MEMORY, "out of memory for the program store");
+    if (made == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory for the program store");
     map_init(&made->programs, NULL);
     const char *const wanted[DIRECTORIES] = {[OWN] = directory, [STANDARD] = standard_directory};
     for (size_t i = 0; i < DIRECTORIES; i++) {
-        if (wanted[i] == NULL) continue;
+        if (wanted[i] == NULL)
+            continue;
         made->directories[i] = mem_strdup(NULL, wanted[i], strlen(wanted[i]));
         if (made->directories[i] == NULL) {
             prog_store_destroy(made);
@@ -98,13 +102,16 @@ enum err prog_store_create(const char *directory, const char *standard_directory
 
 void prog_store_destroy(struct prog_store *store)
 {
-    if (store == NULL) return;
+    if (store == NULL)
+        return;
     size_t at = 0, key_bytes;
     const void *key;
     void *value;
-    while (map_next(&store->programs, &at, &key, &key_bytes, &value)) prog_unref(value);
+    while (map_next(&store->programs, &at, &key, &key_bytes, &value))
+        prog_unref(value);
     map_deinit(&store->programs);
-    for (size_t i = 0; i < DIRECTORIES; i++) mem_free(NULL, store->directories[i]);
+    for (size_t i = 0; i < DIRECTORIES; i++)
+        mem_free(NULL, store->directories[i]);
     mem_free(NULL, store);
 }
 
@@ -112,7 +119,8 @@ void prog_store_destroy(struct prog_store *store)
 static bool split_id(const char *id, size_t *name_bytes)
 {
     const char *at = strchr(id, '@');
-    if (at == NULL || strlen(id) >= PROG_ID_BYTES) return false;
+    if (at == NULL || strlen(id) >= PROG_ID_BYTES)
+        return false;
     *name_bytes = (size_t)(at - id);
     return prog_name_is_valid(id, *name_bytes) && prog_version_is_valid(at + 1, strlen(at + 1));
 }
@@ -148,43 +156,56 @@ static const char *directory_of(const struct prog_store *store, const char *id)
     return there;
 }
 
-enum err prog_store_add(struct prog_store *store, struct prog *prog, bool force,
-                        struct report *report)
-{
-    struct prog *before = map_find(&store->programs, prog->id, strlen(prog->id));
-    if (!force && (before != NULL || directory_of(store, prog->id) != NULL))
-        return err_set(report, ERR_BUSY,
-                       "program %s is already installed; raise its version or force the overwrite",
-                       prog->id);
-    if (!map_set(&store->programs, prog->id, strlen(prog->id), prog))
-        return err_set(report, ERR_MEMORY, "out of memory while installing %s", prog->id);
-    (void)prog_ref(prog);
-    prog_unref(before);
-    return ERR_OK;
-}
-
-enum err prog_store_write(struct prog_store *store, const struct prog *prog, const char *manifest,
-                          size_t manifest_bytes, const uint8_t *wasm, size_t wasm_bytes,
-                          struct report *report)
+static enum err write_files(struct prog_store *store, const struct prog *prog,
+                            const struct prog_files *files, struct report *report)
 {
     const char *directory = store->directories[OWN];
     if (directory == NULL)
         return err_set(report, ERR_INVALID,
                        "program %s cannot be kept: the engine has no programs directory", prog->id);
-    struct buf path;
-    buf_init(&path, NULL);
+    struct buf folder, wasm, manifest;
+    buf_init(&folder, NULL);
+    buf_init(&wasm, NULL);
+    buf_init(&manifest, NULL);
     enum err err = ERR_OK;
-    if (!buf_printf(&path, "%s/%s", directory, prog->manifest.name))
+    if (!buf_printf(&folder, "%s/%s", directory, prog->manifest.name) ||
+        !path_of(directory, prog->id, "wasm", &wasm) ||
+        !path_of(directory, prog->id, "toml", &manifest))
         err = err_set(report, ERR_MEMORY, "out of memory while installing %s", prog->id);
-    if (err == ERR_OK) err = file_make_dirs(path.data, report);
+    if (err == ERR_OK)
+        err = file_make_dirs(folder.data, report);
     /* The manifest last: with it the program is installed. */
-    if (err == ERR_OK && !path_of(directory, prog->id, "wasm", &path))
-        err = err_set(report, ERR_MEMORY, "out of memory while installing %s", prog->id);
-    if (err == ERR_OK) err = file_write(path.data, wasm, wasm_bytes, report);
-    if (err == ERR_OK && !path_of(directory, prog->id, "toml", &path))
-        err = err_set(report, ERR_MEMORY, "out of memory while installing %s", prog->id);
-    if (err == ERR_OK) err = file_write(path.data, manifest, manifest_bytes, report);
-    buf_deinit(&path);
+    if (err == ERR_OK)
+        err = file_write(wasm.data, files->wasm, files->wasm_bytes, report);
+    if (err == ERR_OK)
+        err = file_write(manifest.data, files->manifest, files->manifest_bytes, report);
+    buf_deinit(&folder);
+    buf_deinit(&wasm);
+    buf_deinit(&manifest);
+    return err;
+}
+
+enum err prog_store_add(struct prog_store *store, struct prog *prog, bool force,
+                        const struct prog_files *files, struct report *report)
+{
+    size_t bytes = strlen(prog->id);
+    struct prog *before = map_find(&store->programs, prog->id, bytes);
+    if (!force && (before != NULL || directory_of(store, prog->id) != NULL))
+        return err_set(report, ERR_BUSY,
+                       "program %s is already installed; raise its version or force the overwrite",
+                       prog->id);
+    if (!map_set(&store->programs, prog->id, bytes, prog))
+        return err_set(report, ERR_MEMORY, "out of memory while installing %s", prog->id);
+    enum err err = files != NULL ? write_files(store, prog, files, report) : ERR_OK;
+    if (err == ERR_OK) {
+        (void)prog_ref(prog);
+        prog_unref(before);
+        return ERR_OK;
+    }
+    (void)map_take(&store->programs, prog->id, bytes);
+    /* There is room: it was there before. */
+    if (before != NULL && !map_set(&store->programs, prog->id, bytes, before))
+        prog_unref(before);
     return err;
 }
 
@@ -196,14 +217,17 @@ static int compare_ids(const void *a, const void *b)
     size_t left_bytes = strcspn(left, "@"), right_bytes = strcspn(right, "@");
     size_t least = left_bytes < right_bytes ? left_bytes : right_bytes;
     int order = memcmp(left, right, least);
-    if (order != 0) return order;
-    if (left_bytes != right_bytes) return left_bytes < right_bytes ? -1 : 1;
+    if (order != 0)
+        return order;
+    if (left_bytes != right_bytes)
+        return left_bytes < right_bytes ? -1 : 1;
     return -prog_version_compare(left + left_bytes + 1, right + right_bytes + 1);
 }
 
 static bool push_id(struct id_list *list, const char *id)
 {
-    if (!vec_reserve(NULL, list, 1)) return false;
+    if (!vec_reserve(NULL, list, 1))
+        return false;
     (void)snprintf(list->items[list->count++], PROG_ID_BYTES, "%s", id);
     return true;
 }
@@ -219,14 +243,17 @@ static bool list_name(const struct prog_store *store, const char *directory, con
     for (struct dirent *entry; open != NULL && good && (entry = readdir(open)) != NULL;) {
         size_t bytes = strlen(entry->d_name);
         char id[PROG_ID_BYTES];
-        if (bytes < 6 || strcmp(entry->d_name + bytes - 5, ".toml") != 0) continue;
-        if (!prog_version_is_valid(entry->d_name, bytes - 5)) continue;
+        if (bytes < 6 || strcmp(entry->d_name + bytes - 5, ".toml") != 0)
+            continue;
+        if (!prog_version_is_valid(entry->d_name, bytes - 5))
+            continue;
         (void)snprintf(id, sizeof id, "%s@%.*s", name, (int)bytes - 5, entry->d_name);
         if (directory_of(store, id) == directory &&
             map_find(&store->programs, id, strlen(id)) == NULL)
             good = push_id(list, id);
     }
-    if (open != NULL) (void)closedir(open);
+    if (open != NULL)
+        (void)closedir(open);
     buf_deinit(&path);
     return good;
 }
@@ -235,7 +262,8 @@ static bool list_directory(const struct prog_store *store, const char *directory
                            struct id_list *list)
 {
     DIR *open = opendir(directory);
-    if (open == NULL) return true; /* nothing was ever installed there */
+    if (open == NULL)
+        return true; /* nothing was ever installed there */
     bool good = true;
     for (struct dirent *entry; good && (entry = readdir(open)) != NULL;)
         if (prog_name_is_valid(entry->d_name, strlen(entry->d_name)))
@@ -253,14 +281,17 @@ static bool list_ids(const struct prog_store *store, const char *name, struct id
     bool good = true;
     while (good && map_next(&store->programs, &at, &key, &key_bytes, &value)) {
         const struct prog *prog = value;
-        if (name == NULL || strcmp(prog->manifest.name, name) == 0) good = push_id(list, prog->id);
+        if (name == NULL || strcmp(prog->manifest.name, name) == 0)
+            good = push_id(list, prog->id);
     }
     for (size_t i = 0; i < DIRECTORIES && good; i++) {
-        if (store->directories[i] == NULL) continue;
+        if (store->directories[i] == NULL)
+            continue;
         good = name != NULL ? list_name(store, store->directories[i], name, list)
                             : list_directory(store, store->directories[i], list);
     }
-    if (list->count != 0) qsort(list->items, list->count, sizeof *list->items, compare_ids);
+    if (list->count != 0)
+        qsort(list->items, list->count, sizeof *list->items, compare_ids);
     return good;
 }
 
@@ -271,7 +302,8 @@ enum err prog_store_each(struct prog_store *store, void (*each)(void *user, cons
     enum err err = ERR_OK;
     if (!list_ids(store, NULL, &list))
         err = err_set(report, ERR_MEMORY, "out of memory while listing programs");
-    for (size_t i = 0; err == ERR_OK && i < list.count; i++) each(user, list.items[i]);
+    for (size_t i = 0; err == ERR_OK && i < list.count; i++)
+        each(user, list.items[i]);
     vec_free(NULL, &list);
     return err;
 }
@@ -287,8 +319,9 @@ static enum err fail_not_found(struct prog_store *store, const char *name, struc
         if (list.count > LISTED_MAX)
             (void)buf_printf(&text, " and %zu more", list.count - LISTED_MAX);
     }
-    enum err err = err_set(report, ERR_NOT_FOUND, "program \"%.200s\" is not installed; installed: %s",
-                           name, text.count == 0 ? "none" : text.data);
+    enum err err =
+        err_set(report, ERR_NOT_FOUND, "program \"%.200s\" is not installed; installed: %s", name,
+                text.count == 0 ? "none" : text.data);
     buf_deinit(&text);
     vec_free(NULL, &list);
     return err;
@@ -304,7 +337,8 @@ enum err prog_store_find(struct prog_store *store, const char *name, char id[PRO
         (!latest && !prog_version_is_valid(version, strlen(version))))
         return err_set(report, ERR_INVALID,
                        "\"%.200s\" is no program: expected NAME, NAME@latest or NAME@1.2.3 with a "
-                       "name of letters, digits, '-' and '_'", name);
+                       "name of letters, digits, '-' and '_'",
+                       name);
     char only_name[PROG_ID_BYTES];
     (void)snprintf(only_name, sizeof only_name, "%.*s", (int)name_bytes, name);
     if (!latest) {
@@ -364,11 +398,14 @@ enum err prog_store_get(struct prog_store *store, const char *id, struct prog **
     if (!split_id(id, &name_bytes))
         return err_set(report, ERR_INVALID, "\"%.200s\" is no program id: expected NAME@1.2.3", id);
     *prog = map_find(&store->programs, id, strlen(id));
-    if (*prog != NULL) return ERR_OK;
+    if (*prog != NULL)
+        return ERR_OK;
     const char *directory = directory_of(store, id);
-    if (directory == NULL) return fail_not_found(store, id, report);
+    if (directory == NULL)
+        return fail_not_found(store, id, report);
     enum err err = read_program(directory, id, prog, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     if (!map_set(&store->programs, id, strlen(id), *prog)) {
         prog_unref(*prog);
         return err_set(report, ERR_MEMORY, "out of memory while reading program %s", id);

@@ -39,15 +39,20 @@ enum err prog_store_create(const char *directory, const char *standard_directory
                            struct prog_store **store, struct report *report) ERR_MUST_USE;
 void prog_store_destroy(struct prog_store *store); /* NULL is allowed */
 
-/* Puts a program into memory (the store takes a reference of its own). ERR_BUSY when the id is
- * taken, in memory or in the directory, and not `force`. Processes of a replaced program keep the
- * old one. */
+/* What a program was made from. */
+struct prog_files {
+    const char *manifest;
+    size_t manifest_bytes;
+    const uint8_t *wasm;
+    size_t wasm_bytes;
+};
+
+/* Installs a program in memory (the store takes a reference of its own), and in the directory when
+ * `files` is not NULL: both or, after an error, neither. ERR_BUSY when the id is taken, in memory
+ * or in a directory, and not `force`; ERR_INVALID for files without a directory. Processes of a
+ * replaced program keep the old one. */
 enum err prog_store_add(struct prog_store *store, struct prog *prog, bool force,
-                        struct report *report) ERR_MUST_USE;
-/* Writes it to the directory. ERR_INVALID without one. */
-enum err prog_store_write(struct prog_store *store, const struct prog *prog, const char *manifest,
-                          size_t manifest_bytes, const uint8_t *wasm, size_t wasm_bytes,
-                          struct report *report) ERR_MUST_USE;
+                        const struct prog_files *files, struct report *report) ERR_MUST_USE;
 
 /* Resolves "name" and "name@latest" (the newest version by semver, in memory or directory) and
  * "name@1.2.3". ERR_NOT_FOUND lists what is installed; ERR_INVALID for what is no name. */

@@ -83,7 +83,8 @@ static enum err no_memory(struct parser *p)
 /* Names what stands at the cursor, for "expected X, found Y". */
 static const char *found(const struct parser *p, char text[32])
 {
-    if (p->at >= p->bytes) return "the end of the file";
+    if (p->at >= p->bytes)
+        return "the end of the file";
     unsigned char c = (unsigned char)p->text[p->at];
     if (c == '\n' || (c == '\r' && p->at + 1 < p->bytes && p->text[p->at + 1] == '\n'))
         return "the end of the line";
@@ -125,7 +126,8 @@ static struct prog_toml_value *new_value(struct parser *p, enum prog_toml_kind k
                                          enum origin origin, size_t offset)
 {
     struct prog_toml_value *value = arena_calloc(&p->toml->arena, 1, sizeof *value);
-    if (value == NULL) return NULL;
+    if (value == NULL)
+        return NULL;
     value->kind = kind;
     value->origin = (uint8_t)origin;
     value->offset = (uint32_t)offset;
@@ -135,7 +137,8 @@ static struct prog_toml_value *new_value(struct parser *p, enum prog_toml_kind k
 static struct prog_toml_entry *find_entry(const struct prog_toml_value *table, const char *key,
                                           size_t bytes, uint32_t hash)
 {
-    if (table->of.table.bucket_count == 0) return NULL;
+    if (table->of.table.bucket_count == 0)
+        return NULL;
     uint32_t at = table->of.table.buckets[hash & (table->of.table.bucket_count - 1)];
     while (at != 0) {
         struct prog_toml_entry *entry = &table->of.table.entries[at - 1];
@@ -150,10 +153,10 @@ static struct prog_toml_entry *find_entry(const struct prog_toml_value *table, c
 static bool grow_table(struct parser *p, struct prog_toml_value *table)
 {
     uint32_t capacity = table->of.table.capacity == 0 ? 4 : table->of.table.capacity * 2;
-    struct prog_toml_entry *entries =
-        arena_calloc(&p->toml->arena, capacity, sizeof *entries);
+    struct prog_toml_entry *entries = arena_calloc(&p->toml->arena, capacity, sizeof *entries);
     uint32_t *buckets = arena_calloc(&p->toml->arena, capacity, sizeof *buckets);
-    if (entries == NULL || buckets == NULL) return false;
+    if (entries == NULL || buckets == NULL)
+        return false;
     for (uint32_t i = 0; i < table->of.table.count; i++) {
         entries[i] = table->of.table.entries[i];
         uint32_t *head = &buckets[entries[i].hash & (capacity - 1)];
@@ -169,7 +172,8 @@ static bool grow_table(struct parser *p, struct prog_toml_value *table)
 static enum err add_entry(struct parser *p, struct prog_toml_value *table, const struct key *key,
                           struct prog_toml_value *value)
 {
-    if (value == NULL) return no_memory(p);
+    if (value == NULL)
+        return no_memory(p);
     if (table->of.table.count == table->of.table.capacity && !grow_table(p, table))
         return no_memory(p);
     uint32_t hash = (uint32_t)map_hash(key->data, key->bytes);
@@ -196,13 +200,15 @@ const struct prog_toml_value *prog_toml_find(const struct prog_toml_value *table
 static enum err add_item(struct parser *p, struct prog_toml_value *array,
                          struct prog_toml_value *item)
 {
-    if (item == NULL) return no_memory(p);
+    if (item == NULL)
+        return no_memory(p);
     if (array->of.array.count == array->of.array.capacity) {
         uint32_t capacity = array->of.array.capacity == 0 ? 4 : array->of.array.capacity * 2;
-        struct prog_toml_value **items =
-            arena_calloc(&p->toml->arena, capacity, sizeof *items);
-        if (items == NULL) return no_memory(p);
-        for (uint32_t i = 0; i < array->of.array.count; i++) items[i] = array->of.array.items[i];
+        struct prog_toml_value **items = arena_calloc(&p->toml->arena, capacity, sizeof *items);
+        if (items == NULL)
+            return no_memory(p);
+        for (uint32_t i = 0; i < array->of.array.count; i++)
+            items[i] = array->of.array.items[i];
         array->of.array.items = items;
         array->of.array.capacity = capacity;
     }
@@ -230,7 +236,8 @@ static void skip_newline(struct parser *p)
 
 static void skip_blanks(struct parser *p)
 {
-    while (p->at < p->bytes && (p->text[p->at] == ' ' || p->text[p->at] == '\t')) p->at++;
+    while (p->at < p->bytes && (p->text[p->at] == ' ' || p->text[p->at] == '\t'))
+        p->at++;
 }
 
 static bool is_control(int c)
@@ -240,9 +247,11 @@ static bool is_control(int c)
 
 static enum err skip_comment(struct parser *p)
 {
-    if (peek(p) != '#') return ERR_OK;
+    if (peek(p) != '#')
+        return ERR_OK;
     while (p->at < p->bytes && !at_newline(p)) {
-        if (is_control(peek(p))) return fail_expected(p, "printable text in a comment");
+        if (is_control(peek(p)))
+            return fail_expected(p, "printable text in a comment");
         p->at++;
     }
     return ERR_OK;
@@ -252,13 +261,15 @@ static enum err end_line(struct parser *p, const char *after)
 {
     skip_blanks(p);
     enum err err = skip_comment(p);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     if (p->at < p->bytes && !at_newline(p)) {
         char expected[80];
         (void)snprintf(expected, sizeof expected, "the end of the line after %s", after);
         return fail_expected(p, expected);
     }
-    if (p->at < p->bytes) skip_newline(p);
+    if (p->at < p->bytes)
+        skip_newline(p);
     return ERR_OK;
 }
 
@@ -269,7 +280,8 @@ static enum err skip_space(struct parser *p)
         skip_blanks(p);
         if (peek(p) == '#') {
             enum err err = skip_comment(p);
-            if (err != ERR_OK) return err;
+            if (err != ERR_OK)
+                return err;
         } else if (at_newline(p)) {
             skip_newline(p);
         } else {
@@ -282,9 +294,12 @@ static enum err skip_space(struct parser *p)
 
 static int hex_digit(int c)
 {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
     return -1;
 }
 
@@ -313,7 +328,8 @@ static enum err parse_escape(struct parser *p, char *out, size_t *written)
     uint32_t code = 0;
     for (int left = c == 'u' ? 4 : 8; left > 0; left--, p->at++) {
         int digit = hex_digit(peek(p));
-        if (digit < 0) return fail_expected(p, "a hexadecimal digit");
+        if (digit < 0)
+            return fail_expected(p, "a hexadecimal digit");
         code = code << 4 | (uint32_t)digit;
     }
     if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
@@ -328,11 +344,14 @@ static bool skip_line_end(struct parser *p)
     struct parser ahead = *p;
     ahead.at++;
     skip_blanks(&ahead);
-    if (!at_newline(&ahead)) return false;
+    if (!at_newline(&ahead))
+        return false;
     p->at = ahead.at;
     while (at_newline(p) || peek(p) == ' ' || peek(p) == '\t') {
-        if (at_newline(p)) skip_newline(p);
-        else p->at++;
+        if (at_newline(p))
+            skip_newline(p);
+        else
+            p->at++;
     }
     return true;
 }
@@ -343,11 +362,13 @@ static enum err parse_string(struct parser *p, bool multiline, const char **data
     size_t begin = p->at;
     char quote = p->text[p->at];
     bool literal = quote == '\'';
-    bool tripled = p->bytes - p->at >= 3 && p->text[p->at + 1] == quote && p->text[p->at + 2] == quote;
+    bool tripled =
+        p->bytes - p->at >= 3 && p->text[p->at + 1] == quote && p->text[p->at + 2] == quote;
     if (tripled && !multiline)
         return fail_at(p, p->at, "expected a key on one line, found a multi-line string");
     p->at += tripled ? 3 : 1;
-    if (tripled && at_newline(p)) skip_newline(p);
+    if (tripled && at_newline(p))
+        skip_newline(p);
 
     char *out = NULL;
     size_t count = 0, capacity = 0, extra_quotes = 0;
@@ -360,7 +381,8 @@ static enum err parse_string(struct parser *p, bool multiline, const char **data
         size_t put_bytes = 1;
         if (p->text[p->at] == quote) {
             size_t run = 1;
-            while (run < 5 && p->at + run < p->bytes && p->text[p->at + run] == quote) run++;
+            while (run < 5 && p->at + run < p->bytes && p->text[p->at + run] == quote)
+                run++;
             if (!tripled) {
                 p->at++;
                 break;
@@ -373,10 +395,12 @@ static enum err parse_string(struct parser *p, bool multiline, const char **data
             put[0] = quote;
             p->at++;
         } else if (!literal && p->text[p->at] == '\\') {
-            if (tripled && skip_line_end(p)) continue;
+            if (tripled && skip_line_end(p))
+                continue;
             p->at++;
             enum err err = parse_escape(p, put, &put_bytes);
-            if (err != ERR_OK) return err;
+            if (err != ERR_OK)
+                return err;
         } else if (tripled && at_newline(p)) {
             /* kept as written: CRLF stays CRLF */
             put_bytes = p->text[p->at] == '\r' ? 2 : 1;
@@ -392,8 +416,10 @@ static enum err parse_string(struct parser *p, bool multiline, const char **data
         if (capacity - count < put_bytes) {
             size_t wider = capacity == 0 ? 64 : capacity * 2;
             char *grown = arena_alloc(&p->toml->arena, wider);
-            if (grown == NULL) return no_memory(p);
-            if (count != 0) memcpy(grown, out, count);
+            if (grown == NULL)
+                return no_memory(p);
+            if (count != 0)
+                memcpy(grown, out, count);
             out = grown;
             capacity = wider;
         }
@@ -401,8 +427,10 @@ static enum err parse_string(struct parser *p, bool multiline, const char **data
         count += put_bytes;
     }
     char *whole = arena_alloc(&p->toml->arena, count + extra_quotes + 1);
-    if (whole == NULL) return no_memory(p);
-    if (count != 0) memcpy(whole, out, count);
+    if (whole == NULL)
+        return no_memory(p);
+    if (count != 0)
+        memcpy(whole, out, count);
     memset(whole + count, quote, extra_quotes);
     *bytes = count + extra_quotes;
     whole[*bytes] = 0;
@@ -414,8 +442,8 @@ static enum err parse_string(struct parser *p, bool multiline, const char **data
 
 static bool is_bare(int c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
 }
 
 /* A key with its dots; the blanks behind it are skipped. */
@@ -431,16 +459,21 @@ static enum err parse_key(struct parser *p, struct key_path *path)
         int c = peek(p);
         if (c == '"' || c == '\'') {
             enum err err = parse_string(p, false, &key->data, &key->bytes);
-            if (err != ERR_OK) return err;
+            if (err != ERR_OK)
+                return err;
         } else {
-            while (is_bare(peek(p))) p->at++;
-            if (p->at == key->offset) return fail_expected(p, "a key");
+            while (is_bare(peek(p)))
+                p->at++;
+            if (p->at == key->offset)
+                return fail_expected(p, "a key");
             key->bytes = p->at - key->offset;
             key->data = arena_strdup(&p->toml->arena, p->text + key->offset, key->bytes);
-            if (key->data == NULL) return no_memory(p);
+            if (key->data == NULL)
+                return no_memory(p);
         }
         skip_blanks(p);
-        if (peek(p) != '.') return ERR_OK;
+        if (peek(p) != '.')
+            return ERR_OK;
         p->at++;
     }
 }
@@ -466,7 +499,8 @@ static int fixed_digits(const char *text, size_t bytes, size_t *at, int count)
 {
     int number = 0;
     for (int i = 0; i < count; i++, ++*at) {
-        if (*at >= bytes || !is_digit(text[*at])) return -1;
+        if (*at >= bytes || !is_digit(text[*at]))
+            return -1;
         number = number * 10 + (text[*at] - '0');
     }
     return number;
@@ -474,7 +508,8 @@ static int fixed_digits(const char *text, size_t bytes, size_t *at, int count)
 
 static bool take(const char *text, size_t bytes, size_t *at, const char *one_of)
 {
-    if (*at >= bytes || strchr(one_of, text[*at]) == NULL) return false;
+    if (*at >= bytes || strchr(one_of, text[*at]) == NULL)
+        return false;
     ++*at;
     return true;
 }
@@ -482,9 +517,11 @@ static bool take(const char *text, size_t bytes, size_t *at, const char *one_of)
 static bool scan_date(const char *text, size_t bytes, size_t *at)
 {
     int year = fixed_digits(text, bytes, at, 4);
-    if (year < 0 || !take(text, bytes, at, "-")) return false;
+    if (year < 0 || !take(text, bytes, at, "-"))
+        return false;
     int month = fixed_digits(text, bytes, at, 2);
-    if (month < 1 || month > 12 || !take(text, bytes, at, "-")) return false;
+    if (month < 1 || month > 12 || !take(text, bytes, at, "-"))
+        return false;
     int day = fixed_digits(text, bytes, at, 2);
     static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
@@ -494,25 +531,33 @@ static bool scan_date(const char *text, size_t bytes, size_t *at)
 static bool scan_time(const char *text, size_t bytes, size_t *at)
 {
     int hour = fixed_digits(text, bytes, at, 2);
-    if (hour < 0 || hour > 23 || !take(text, bytes, at, ":")) return false;
+    if (hour < 0 || hour > 23 || !take(text, bytes, at, ":"))
+        return false;
     int minute = fixed_digits(text, bytes, at, 2);
-    if (minute < 0 || minute > 59 || !take(text, bytes, at, ":")) return false;
+    if (minute < 0 || minute > 59 || !take(text, bytes, at, ":"))
+        return false;
     int second = fixed_digits(text, bytes, at, 2);
-    if (second < 0 || second > 60) return false; /* 60: a leap second */
+    if (second < 0 || second > 60)
+        return false; /* 60: a leap second */
     if (take(text, bytes, at, ".")) {
         size_t begin = *at;
-        while (*at < bytes && is_digit(text[*at])) ++*at;
-        if (*at == begin) return false;
+        while (*at < bytes && is_digit(text[*at]))
+            ++*at;
+        if (*at == begin)
+            return false;
     }
     return true;
 }
 
 static bool scan_offset(const char *text, size_t bytes, size_t *at)
 {
-    if (take(text, bytes, at, "Zz")) return true;
-    if (!take(text, bytes, at, "+-")) return false;
+    if (take(text, bytes, at, "Zz"))
+        return true;
+    if (!take(text, bytes, at, "+-"))
+        return false;
     int hour = fixed_digits(text, bytes, at, 2);
-    if (hour < 0 || hour > 23 || !take(text, bytes, at, ":")) return false;
+    if (hour < 0 || hour > 23 || !take(text, bytes, at, ":"))
+        return false;
     int minute = fixed_digits(text, bytes, at, 2);
     return minute >= 0 && minute <= 59;
 }
@@ -526,11 +571,15 @@ static bool scan_moment(const char *text, size_t bytes, enum prog_toml_kind *kin
         return scan_time(text, bytes, &at) && at == bytes;
     }
     *kind = PROG_TOML_DATE;
-    if (!scan_date(text, bytes, &at)) return false;
-    if (at == bytes) return true;
+    if (!scan_date(text, bytes, &at))
+        return false;
+    if (at == bytes)
+        return true;
     *kind = PROG_TOML_DATETIME_LOCAL;
-    if (!take(text, bytes, &at, "Tt ") || !scan_time(text, bytes, &at)) return false;
-    if (at == bytes) return true;
+    if (!take(text, bytes, &at, "Tt ") || !scan_time(text, bytes, &at))
+        return false;
+    if (at == bytes)
+        return true;
     *kind = PROG_TOML_DATETIME;
     return scan_offset(text, bytes, &at) && at == bytes;
 }
@@ -562,18 +611,21 @@ enum { NUMBER_BYTES_MAX = 400 };
 static bool scan_number(const char *text, size_t bytes, enum prog_toml_kind *kind, int *base,
                         char out[NUMBER_BYTES_MAX + 1])
 {
-    if (bytes == 0 || bytes > NUMBER_BYTES_MAX) return false;
+    if (bytes == 0 || bytes > NUMBER_BYTES_MAX)
+        return false;
     size_t at = 0, count = 0;
     *kind = PROG_TOML_INTEGER;
     *base = 10;
     if (bytes > 2 && text[0] == '0' && strchr("xob", text[1]) != NULL) {
         *base = text[1] == 'x' ? 16 : text[1] == 'o' ? 8 : 2;
         at = 2;
-        if (!scan_digits(text, bytes, &at, *base, out, &count) || at != bytes) return false;
+        if (!scan_digits(text, bytes, &at, *base, out, &count) || at != bytes)
+            return false;
         out[count] = 0;
         return true;
     }
-    if (text[0] == '+' || text[0] == '-') out[count++] = text[at++];
+    if (text[0] == '+' || text[0] == '-')
+        out[count++] = text[at++];
     size_t first = count;
     if (bytes - at == 3 && (memcmp(text + at, "inf", 3) == 0 || memcmp(text + at, "nan", 3) == 0)) {
         *kind = PROG_TOML_FLOAT;
@@ -581,18 +633,23 @@ static bool scan_number(const char *text, size_t bytes, enum prog_toml_kind *kin
         out[count + 3] = 0;
         return true;
     }
-    if (!scan_digits(text, bytes, &at, 10, out, &count)) return false;
-    if (count - first > 1 && out[first] == '0') return false; /* no leading zeros */
+    if (!scan_digits(text, bytes, &at, 10, out, &count))
+        return false;
+    if (count - first > 1 && out[first] == '0')
+        return false; /* no leading zeros */
     if (at < bytes && text[at] == '.') {
         *kind = PROG_TOML_FLOAT;
         out[count++] = text[at++];
-        if (!scan_digits(text, bytes, &at, 10, out, &count)) return false;
+        if (!scan_digits(text, bytes, &at, 10, out, &count))
+            return false;
     }
     if (at < bytes && (text[at] == 'e' || text[at] == 'E')) {
         *kind = PROG_TOML_FLOAT;
         out[count++] = text[at++];
-        if (at < bytes && (text[at] == '+' || text[at] == '-')) out[count++] = text[at++];
-        if (!scan_digits(text, bytes, &at, 10, out, &count)) return false;
+        if (at < bytes && (text[at] == '+' || text[at] == '-'))
+            out[count++] = text[at++];
+        if (!scan_digits(text, bytes, &at, 10, out, &count))
+            return false;
     }
     out[count] = 0;
     return at == bytes;
@@ -602,19 +659,23 @@ static bool scan_number(const char *text, size_t bytes, enum prog_toml_kind *kin
 static enum err parse_word(struct parser *p, struct prog_toml_value **out)
 {
     size_t begin = p->at;
-    while (is_bare(peek(p)) || peek(p) == '+' || peek(p) == '.' || peek(p) == ':') p->at++;
+    while (is_bare(peek(p)) || peek(p) == '+' || peek(p) == '.' || peek(p) == ':')
+        p->at++;
     /* "1979-05-27 07:32:00": a date may have its time behind one blank. */
     if (p->at - begin == 10 && p->text[begin + 4] == '-' && p->at + 1 < p->bytes &&
         p->text[p->at] == ' ' && is_digit(p->text[p->at + 1])) {
         p->at++;
-        while (is_bare(peek(p)) || peek(p) == '+' || peek(p) == '.' || peek(p) == ':') p->at++;
+        while (is_bare(peek(p)) || peek(p) == '+' || peek(p) == '.' || peek(p) == ':')
+            p->at++;
     }
     const char *text = p->text + begin;
     size_t bytes = p->at - begin;
-    if (bytes == 0) return fail_expected(p, "a value");
+    if (bytes == 0)
+        return fail_expected(p, "a value");
 
     struct prog_toml_value *value = new_value(p, PROG_TOML_BOOL, ORIGIN_INLINE, begin);
-    if (value == NULL) return no_memory(p);
+    if (value == NULL)
+        return no_memory(p);
     *out = value;
     char number[NUMBER_BYTES_MAX + 1];
     int base;
@@ -622,7 +683,8 @@ static enum err parse_word(struct parser *p, struct prog_toml_value **out)
         value->of.boolean = true;
         return ERR_OK;
     }
-    if (bytes == 5 && memcmp(text, "false", 5) == 0) return ERR_OK;
+    if (bytes == 5 && memcmp(text, "false", 5) == 0)
+        return ERR_OK;
     if (scan_number(text, bytes, &value->kind, &base, number)) {
         errno = 0;
         if (value->kind == PROG_TOML_FLOAT) {
@@ -641,7 +703,8 @@ static enum err parse_word(struct parser *p, struct prog_toml_value **out)
     }
     return fail_at(p, begin,
                    "expected a value (a quoted string, number, true, false, date, array or inline "
-                   "table), found %.*s", (int)(bytes < 40 ? bytes : 40), text);
+                   "table), found %.*s",
+                   (int)(bytes < 40 ? bytes : 40), text);
 }
 
 /* ---- values ------------------------------------------------------------------------------- */
@@ -654,15 +717,22 @@ static enum err parse_array(struct parser *p, int depth, struct prog_toml_value 
     p->at++;
     for (;;) {
         enum err err = skip_space(p);
-        if (err != ERR_OK) return err;
-        if (peek(p) == ']') break;
+        if (err != ERR_OK)
+            return err;
+        if (peek(p) == ']')
+            break;
         struct prog_toml_value *item;
         err = parse_value(p, depth + 1, &item);
-        if (err == ERR_OK) err = add_item(p, array, item);
-        if (err == ERR_OK) err = skip_space(p);
-        if (err != ERR_OK) return err;
-        if (peek(p) == ']') break;
-        if (peek(p) != ',') return fail_expected(p, "',' or ']' in an array");
+        if (err == ERR_OK)
+            err = add_item(p, array, item);
+        if (err == ERR_OK)
+            err = skip_space(p);
+        if (err != ERR_OK)
+            return err;
+        if (peek(p) == ']')
+            break;
+        if (peek(p) != ',')
+            return fail_expected(p, "',' or ']' in an array");
         p->at++;
     }
     p->at++;
@@ -682,14 +752,18 @@ static enum err parse_inline_table(struct parser *p, int depth, struct prog_toml
     }
     for (;;) {
         enum err err = parse_pair(p, table, depth + 1);
-        if (err != ERR_OK) return err;
+        if (err != ERR_OK)
+            return err;
         skip_blanks(p);
         int c = peek(p);
-        if (c != '}' && c != ',') return fail_expected(p, "',' or '}' in an inline table");
+        if (c != '}' && c != ',')
+            return fail_expected(p, "',' or '}' in an inline table");
         p->at++;
-        if (c == '}') break;
+        if (c == '}')
+            break;
         skip_blanks(p);
-        if (peek(p) == '}') return fail_expected(p, "a key after ',' in an inline table");
+        if (peek(p) == '}')
+            return fail_expected(p, "a key after ',' in an inline table");
     }
     table->origin = ORIGIN_INLINE;
     return ERR_OK;
@@ -703,14 +777,16 @@ static enum err parse_value(struct parser *p, int depth, struct prog_toml_value 
     int c = peek(p);
     if (c == '"' || c == '\'') {
         struct prog_toml_value *value = new_value(p, PROG_TOML_STRING, ORIGIN_INLINE, p->at);
-        if (value == NULL) return no_memory(p);
+        if (value == NULL)
+            return no_memory(p);
         *out = value;
         return parse_string(p, true, &value->of.string.data, &value->of.string.bytes);
     }
     if (c == '[' || c == '{') {
         struct prog_toml_value *value =
             new_value(p, c == '[' ? PROG_TOML_ARRAY : PROG_TOML_TABLE, ORIGIN_INLINE, p->at);
-        if (value == NULL) return no_memory(p);
+        if (value == NULL)
+            return no_memory(p);
         *out = value;
         return c == '[' ? parse_array(p, depth, value) : parse_inline_table(p, depth, value);
     }
@@ -722,8 +798,10 @@ static enum err parse_pair(struct parser *p, struct prog_toml_value *table, int 
 {
     struct key_path path;
     enum err err = parse_key(p, &path);
-    if (err != ERR_OK) return err;
-    if (peek(p) != '=') return fail_expected(p, "'=' or '.' after a key");
+    if (err != ERR_OK)
+        return err;
+    if (peek(p) != '=')
+        return fail_expected(p, "'=' or '.' after a key");
     p->at++;
     skip_blanks(p);
     for (uint32_t i = 0; i + 1 < path.count; i++) {
@@ -731,7 +809,8 @@ static enum err parse_pair(struct parser *p, struct prog_toml_value *table, int 
         if (next == NULL) {
             next = new_value(p, PROG_TOML_TABLE, ORIGIN_DOTTED, path.parts[i].offset);
             err = add_entry(p, table, &path.parts[i], next);
-            if (err != ERR_OK) return err;
+            if (err != ERR_OK)
+                return err;
         } else if (next->kind != PROG_TOML_TABLE ||
                    (next->origin != ORIGIN_DOTTED && next->origin != ORIGIN_IMPLICIT)) {
             return fail_defined(p, &path.parts[i], next);
@@ -741,7 +820,8 @@ static enum err parse_pair(struct parser *p, struct prog_toml_value *table, int 
     }
     const struct key *last = &path.parts[path.count - 1];
     const struct prog_toml_value *before = find_key(table, last);
-    if (before != NULL) return fail_defined(p, last, before);
+    if (before != NULL)
+        return fail_defined(p, last, before);
     struct prog_toml_value *value = NULL;
     err = parse_value(p, depth, &value);
     return err == ERR_OK ? add_entry(p, table, last, value) : err;
@@ -754,14 +834,18 @@ static enum err parse_header(struct parser *p, struct prog_toml_value **table)
 {
     p->at++;
     bool array = peek(p) == '[';
-    if (array) p->at++;
+    if (array)
+        p->at++;
     struct key_path path;
     enum err err = parse_key(p, &path);
-    if (err != ERR_OK) return err;
-    if (peek(p) != ']') return fail_expected(p, "']' or '.' in a table header");
+    if (err != ERR_OK)
+        return err;
+    if (peek(p) != ']')
+        return fail_expected(p, "']' or '.' in a table header");
     p->at++;
     if (array) {
-        if (peek(p) != ']') return fail_expected(p, "']]' at the end of the header");
+        if (peek(p) != ']')
+            return fail_expected(p, "']]' at the end of the header");
         p->at++;
     }
 
@@ -771,7 +855,8 @@ static enum err parse_header(struct parser *p, struct prog_toml_value **table)
         if (next == NULL) {
             next = new_value(p, PROG_TOML_TABLE, ORIGIN_IMPLICIT, path.parts[i].offset);
             err = add_entry(p, here, &path.parts[i], next);
-            if (err != ERR_OK) return err;
+            if (err != ERR_OK)
+                return err;
         } else if (next->kind == PROG_TOML_ARRAY && next->origin == ORIGIN_TABLES) {
             next = next->of.array.items[next->of.array.count - 1];
         } else if (next->kind != PROG_TOML_TABLE || next->origin == ORIGIN_INLINE) {
@@ -790,12 +875,14 @@ static enum err parse_header(struct parser *p, struct prog_toml_value **table)
         return end_line(p, "a table header");
     }
     struct prog_toml_value *made = new_value(p, PROG_TOML_TABLE, ORIGIN_HEADER, last->offset);
-    if (made == NULL) return no_memory(p);
+    if (made == NULL)
+        return no_memory(p);
     if (array) {
         if (before == NULL) {
             before = new_value(p, PROG_TOML_ARRAY, ORIGIN_TABLES, last->offset);
             err = add_entry(p, here, last, before);
-            if (err != ERR_OK) return err;
+            if (err != ERR_OK)
+                return err;
         } else if (before->kind != PROG_TOML_ARRAY || before->origin != ORIGIN_TABLES) {
             return fail_defined(p, last, before);
         }
@@ -803,7 +890,8 @@ static enum err parse_header(struct parser *p, struct prog_toml_value **table)
     } else {
         err = add_entry(p, here, last, made);
     }
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     *table = made;
     return end_line(p, "a table header");
 }
@@ -818,20 +906,25 @@ static enum err parse_document(struct parser *p)
                            (unsigned char)p->text[at]);
         at += step;
     }
-    if (p->bytes >= 3 && memcmp(p->text, "\xEF\xBB\xBF", 3) == 0) p->at = 3;
+    if (p->bytes >= 3 && memcmp(p->text, "\xEF\xBB\xBF", 3) == 0)
+        p->at = 3;
 
     struct prog_toml_value *table = p->toml->root;
     for (;;) {
         enum err err = skip_space(p);
-        if (err != ERR_OK) return err;
-        if (p->at >= p->bytes) return ERR_OK;
+        if (err != ERR_OK)
+            return err;
+        if (p->at >= p->bytes)
+            return ERR_OK;
         if (peek(p) == '[') {
             err = parse_header(p, &table);
         } else {
             err = parse_pair(p, table, 0);
-            if (err == ERR_OK) err = end_line(p, "a value");
+            if (err == ERR_OK)
+                err = end_line(p, "a value");
         }
-        if (err != ERR_OK) return err;
+        if (err != ERR_OK)
+            return err;
     }
 }
 
@@ -848,9 +941,12 @@ enum err prog_toml_parse(const char *text, size_t bytes, struct mem_heap *heap,
     toml->text = p.text = arena_strdup(&toml->arena, text, bytes);
     toml->bytes = bytes;
     toml->root = new_value(&p, PROG_TOML_TABLE, ORIGIN_HEADER, 0);
-    if (toml->text == NULL || toml->root == NULL) err = no_memory(&p);
-    else err = parse_document(&p);
-    if (err != ERR_OK) prog_toml_deinit(toml);
+    if (toml->text == NULL || toml->root == NULL)
+        err = no_memory(&p);
+    else
+        err = parse_document(&p);
+    if (err != ERR_OK)
+        prog_toml_deinit(toml);
     return err;
 }
 

@@ -17,7 +17,7 @@ enum prog_toml_kind {
     PROG_TOML_INTEGER,
     PROG_TOML_FLOAT,
     PROG_TOML_BOOL,
-    PROG_TOML_DATETIME,       /* with an offset */
+    PROG_TOML_DATETIME, /* with an offset */
     PROG_TOML_DATETIME_LOCAL,
     PROG_TOML_DATE,
     PROG_TOML_TIME,

@@ -11,13 +11,15 @@
 enum err rt_bell_open(struct rt_bell *bell, struct report *report)
 {
     bell->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (bell->fd >= 0) return ERR_OK;
+    if (bell->fd >= 0)
+        return ERR_OK;
     return err_set(report, ERR_IO, "cannot make an eventfd for the loop: %s", strerror(errno));
 }
 
 void rt_bell_close(struct rt_bell *bell)
 {
-    if (bell->fd >= 0) (void)close(bell->fd);
+    if (bell->fd >= 0)
+        (void)close(bell->fd);
     bell->fd = -1;
 }
 
@@ -38,7 +40,8 @@ void rt_bell_wait(struct rt_bell *bell, uint64_t timeout_ns)
     struct timespec time_ = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
                              .tv_nsec = (long)(timeout_ns % 1000000000u)};
     /* An interruption by a signal is a return, too: whoever waits looks around. */
-    if (timeout_ns != 0) (void)ppoll(&poll_, 1, timeout_ns == UINT64_MAX ? NULL : &time_, NULL);
+    if (timeout_ns != 0)
+        (void)ppoll(&poll_, 1, timeout_ns == UINT64_MAX ? NULL : &time_, NULL);
     uint64_t rings;
     ssize_t got = read(bell->fd, &rings, sizeof rings);
     (void)got;

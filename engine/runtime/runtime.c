@@ -19,9 +19,9 @@
 #include "engine/sched/sched.h"
 
 enum {
-    SLICE_FUEL = 400000,       /* instructions: well below a millisecond */
-    TURN_NS_MAX = 4000000,     /* guests of a turn; the rest runs in the next */
-    START_NS_MAX = 2000000,    /* instantiating */
+    SLICE_FUEL = 400000,    /* instructions: well below a millisecond */
+    TURN_NS_MAX = 4000000,  /* guests of a turn; the rest runs in the next */
+    START_NS_MAX = 2000000, /* instantiating */
 };
 
 struct rt {
@@ -61,11 +61,13 @@ static void sift_down(struct rt *rt, size_t at, struct proc *proc)
 {
     for (;;) {
         size_t child = 2 * at + 1;
-        if (child >= rt->timers.count) break;
+        if (child >= rt->timers.count)
+            break;
         if (child + 1 < rt->timers.count &&
             rt->timers.items[child + 1]->timer_ns < rt->timers.items[child]->timer_ns)
             child++;
-        if (rt->timers.items[child]->timer_ns >= proc->timer_ns) break;
+        if (rt->timers.items[child]->timer_ns >= proc->timer_ns)
+            break;
         place_timer(rt, at, rt->timers.items[child]);
         at = child;
     }
@@ -75,18 +77,23 @@ static void sift_down(struct rt *rt, size_t at, struct proc *proc)
 static void stop_timer(struct rt *rt, struct proc *proc)
 {
     size_t at = proc->timer_index;
-    if (at == SIZE_MAX) return;
+    if (at == SIZE_MAX)
+        return;
     proc->timer_index = SIZE_MAX;
     struct proc *last = rt->timers.items[--rt->timers.count];
-    if (last == proc) return;
-    if (at > 0 && rt->timers.items[(at - 1) / 2]->timer_ns > last->timer_ns) sift_up(rt, at, last);
-    else sift_down(rt, at, last);
+    if (last == proc)
+        return;
+    if (at > 0 && rt->timers.items[(at - 1) / 2]->timer_ns > last->timer_ns)
+        sift_up(rt, at, last);
+    else
+        sift_down(rt, at, last);
 }
 
 static void start_timer(struct rt *rt, struct proc *proc, uint64_t deadline_ns)
 {
     stop_timer(rt, proc);
-    if (deadline_ns == UINT64_MAX) return;
+    if (deadline_ns == UINT64_MAX)
+        return;
     proc->timer_ns = deadline_ns;
     /* There is room for every process: rt_launch reserved it. */
     CHECK(rt->timers.count < rt->timers.capacity);
@@ -95,7 +102,8 @@ static void start_timer(struct rt *rt, struct proc *proc, uint64_t deadline_ns)
 
 static void hear_timers(struct rt *rt)
 {
-    if (rt->timers.count == 0) return;
+    if (rt->timers.count == 0)
+        return;
     uint64_t now = clock_now_ns();
     while (rt->timers.count != 0 && rt->timers.items[0]->timer_ns <= now) {
         struct proc *proc = rt->timers.items[0];
@@ -109,9 +117,12 @@ static void hear_timers(struct rt *rt)
 static void forget(struct rt *rt, struct proc *proc)
 {
     stop_timer(rt, proc);
-    if (proc->previous != NULL) proc->previous->next = proc->next;
-    else rt->first = proc->next;
-    if (proc->next != NULL) proc->next->previous = proc->previous;
+    if (proc->previous != NULL)
+        proc->previous->next = proc->next;
+    else
+        rt->first = proc->next;
+    if (proc->next != NULL)
+        proc->next->previous = proc->previous;
     (void)map_take(&rt->by_id, proc->id, strlen(proc->id));
     rt->fuel_ended += proc->fuel_used;
     rt->alive--;
@@ -120,7 +131,8 @@ static void forget(struct rt *rt, struct proc *proc)
 /* The process is not in the line any more. */
 static void end(struct rt *rt, struct proc *proc, bool failed, const char *data, size_t bytes)
 {
-    if (proc->instance != NULL) rt->running--;
+    if (proc->instance != NULL)
+        rt->running--;
     forget(rt, proc);
     proc_finish(proc, failed, data, bytes);
     proc_destroy(proc);
@@ -133,9 +145,12 @@ static void leave_line(struct rt *rt, struct proc *proc)
         before = at;
         at = at->ready_next;
     }
-    if (before != NULL) before->ready_next = proc->ready_next;
-    else rt->queue_first = proc->ready_next;
-    if (rt->queue_last == proc) rt->queue_last = before;
+    if (before != NULL)
+        before->ready_next = proc->ready_next;
+    else
+        rt->queue_first = proc->ready_next;
+    if (rt->queue_last == proc)
+        rt->queue_last = before;
     proc->ready_next = NULL;
     rt->queued--;
 }
@@ -154,16 +169,20 @@ static enum err launch(struct rt *rt, const struct proc_launch *wanted, struct p
         return err_set(report, ERR_MEMORY, "out of memory for a process");
     struct proc *proc;
     enum err err = proc_create(&rt->env, wanted, &proc, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     if (!map_set(&rt->by_id, proc->id, strlen(proc->id), proc)) {
         proc_destroy(proc);
         return err_set(report, ERR_MEMORY, "out of memory for a process");
     }
     proc->next = rt->first;
-    if (rt->first != NULL) rt->first->previous = proc;
+    if (rt->first != NULL)
+        rt->first->previous = proc;
     rt->first = proc;
-    if (rt->queue_last != NULL) rt->queue_last->ready_next = proc;
-    else rt->queue_first = proc;
+    if (rt->queue_last != NULL)
+        rt->queue_last->ready_next = proc;
+    else
+        rt->queue_first = proc;
     rt->queue_last = proc;
     rt->queued++;
     rt->alive++;
@@ -178,13 +197,16 @@ static void admit(struct rt *rt)
     while (rt->queue_first != NULL &&
            (rt->config.processes_max == 0 || rt->running < rt->config.processes_max)) {
         uint64_t now = clock_now_ns();
-        if (end_ns == 0) end_ns = now + START_NS_MAX;
-        else if (now > end_ns) return;
+        if (end_ns == 0)
+            end_ns = now + START_NS_MAX;
+        else if (now > end_ns)
+            return;
         struct proc *proc = rt->queue_first;
         leave_line(rt, proc);
         struct report report = {0};
         enum err err = proc_start(proc, &report);
-        if (proc->instance != NULL) rt->running++;
+        if (proc->instance != NULL)
+            rt->running++;
         if (err == ERR_OK) {
             rt->started++;
             proc_wake(proc);
@@ -198,9 +220,11 @@ static void admit(struct rt *rt)
 static void cancel(void *runtime, struct proc *proc, const char *why)
 {
     struct rt *rt = runtime;
-    if (proc->state == PROC_ENDED || proc->kill_why != NULL) return;
+    if (proc->state == PROC_ENDED || proc->kill_why != NULL)
+        return;
     proc->kill_why = mem_strdup(NULL, why, strlen(why));
-    if (proc->kill_why == NULL) return; /* it lives on; the caller may try again */
+    if (proc->kill_why == NULL)
+        return; /* it lives on; the caller may try again */
     if (proc->state == PROC_QUEUED) {
         leave_line(rt, proc);
         proc->state = PROC_WAITING;
@@ -227,7 +251,8 @@ static void run_one(struct rt *rt, struct proc *proc)
     case PROC_RUN_AGAIN: proc_wake(proc); return;
     case PROC_RUN_WAIT:
         start_timer(rt, proc, proc_deadline_ns(proc));
-        if (proc->kill_why != NULL) proc_wake(proc);
+        if (proc->kill_why != NULL)
+            proc_wake(proc);
         return;
     case PROC_RUN_RETURN:
     case PROC_RUN_ERROR: break;
@@ -242,11 +267,14 @@ static void run_ready(struct rt *rt)
     uint64_t end_ns = 0;
     for (size_t left = rt->env.ready_count; left > 0; left--) {
         struct proc *proc = proc_take_ready(&rt->env);
-        if (proc == NULL) return;
+        if (proc == NULL)
+            return;
         run_one(rt, proc);
         uint64_t now = clock_now_ns();
-        if (end_ns == 0) end_ns = now + TURN_NS_MAX;
-        else if (now > end_ns) return;
+        if (end_ns == 0)
+            end_ns = now + TURN_NS_MAX;
+        else if (now > end_ns)
+            return;
     }
 }
 
@@ -258,9 +286,11 @@ static bool may_admit(const struct rt *rt)
 
 static uint64_t time_to_wait(const struct rt *rt, int timeout_ms)
 {
-    if (rt->busy || rt->env.ready_first != NULL || may_admit(rt)) return 0;
+    if (rt->busy || rt->env.ready_first != NULL || may_admit(rt))
+        return 0;
     uint64_t wait_ns = timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * 1000000u;
-    if (rt->timers.count == 0) return wait_ns;
+    if (rt->timers.count == 0)
+        return wait_ns;
     uint64_t now = clock_now_ns(), next = rt->timers.items[0]->timer_ns;
     uint64_t timer_ns = next > now ? next - now : 0;
     return timer_ns < wait_ns ? timer_ns : wait_ns;
@@ -277,7 +307,8 @@ size_t rt_turn(struct rt *rt, int timeout_ms)
     bool heard = sched_turn(sched, rt->env.ready_first == NULL);
     run_ready(rt);
     bool gave = sched_turn(sched, rt->env.ready_first == NULL);
-    if (heard || gave) rt->busy = true;
+    if (heard || gave)
+        rt->busy = true;
     return rt->alive;
 }
 
@@ -291,8 +322,10 @@ static enum err launch_child(void *runtime, struct proc *parent, const char *pro
     char id[PROG_ID_BYTES];
     struct prog *prog;
     enum err err = prog_store_find(rt->config.programs, program, id, report);
-    if (err == ERR_OK) err = prog_store_get(rt->config.programs, id, &prog, report);
-    if (err != ERR_OK) return err;
+    if (err == ERR_OK)
+        err = prog_store_get(rt->config.programs, id, &prog, report);
+    if (err != ERR_OK)
+        return err;
     struct proc_launch wanted = {
         .prog = prog,
         .username = parent->username,
@@ -303,7 +336,8 @@ static enum err launch_child(void *runtime, struct proc *parent, const char *pro
     };
     struct proc *proc;
     err = launch(rt, &wanted, &proc, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     proc->watch = child;
     child->target = proc;
     memcpy(child->id, proc->id, sizeof child->id);
@@ -313,7 +347,8 @@ static enum err launch_child(void *runtime, struct proc *parent, const char *pro
 enum err rt_create(const struct rt_config *config, struct rt **out, struct report *report)
 {
     struct rt *rt = mem_calloc(NULL, 1, sizeof *rt);
-    if (rt == NULL) return err_set(report, ERR_MEMORY, "out of memory for the runtime");
+    if (rt == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory for the runtime");
     rt->config = *config;
     rt->env = (struct proc_env){
         .model = config->model,
@@ -335,7 +370,8 @@ enum err rt_create(const struct rt_config *config, struct rt **out, struct repor
 
 void rt_destroy(struct rt *rt)
 {
-    if (rt == NULL) return;
+    if (rt == NULL)
+        return;
     while (rt->first != NULL) {
         struct proc *proc = rt->first;
         forget(rt, proc);
@@ -354,15 +390,16 @@ enum err rt_launch(struct rt *rt, const struct rt_launch *wanted, struct proc **
     char id[PROG_ID_BYTES];
     struct prog *prog;
     enum err err = prog_store_find(rt->config.programs, wanted->program, id, report);
-    if (err == ERR_OK) err = prog_store_get(rt->config.programs, id, &prog, report);
-    if (err != ERR_OK) return err;
+    if (err == ERR_OK)
+        err = prog_store_get(rt->config.programs, id, &prog, report);
+    if (err != ERR_OK)
+        return err;
     struct proc_launch full = {
         .prog = prog,
         .username = wanted->username != NULL ? wanted->username : "local",
         .input = wanted->input,
         .input_bytes = wanted->input_bytes,
-        .token_budget =
-            wanted->token_budget != 0 ? wanted->token_budget : rt->config.token_budget,
+        .token_budget = wanted->token_budget != 0 ? wanted->token_budget : rt->config.token_budget,
         .seed = wanted->seed != 0 ? wanted->seed : rt->config.seed,
         .output = wanted->output,
         .user = wanted->user,
@@ -378,7 +415,8 @@ struct proc *rt_find(struct rt *rt, const char *id)
 static enum err find(struct rt *rt, const char *id, struct proc **proc, struct report *report)
 {
     *proc = rt_find(rt, id);
-    if (*proc != NULL) return ERR_OK;
+    if (*proc != NULL)
+        return ERR_OK;
     return err_set(report, ERR_NOT_FOUND, "Process not found: %.60s", id);
 }
 
@@ -387,7 +425,8 @@ enum err rt_signal(struct rt *rt, const char *id, const char *message, size_t by
 {
     struct proc *proc;
     enum err err = find(rt, id, &proc, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     if (!utf8_is_valid(message, bytes))
         return err_set(report, ERR_INVALID, "the message is not UTF-8 text");
     return proc_topic_push(&rt->env.topics, proc->id, strlen(proc->id), message, bytes, report);
@@ -398,7 +437,8 @@ enum err rt_send_file(struct rt *rt, const char *id, const void *data, size_t by
 {
     struct proc *proc;
     enum err err = find(rt, id, &proc, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     char name[PROC_ID_TEXT_BYTES + 8];
     (void)snprintf(name, sizeof name, "%s#file", proc->id);
     return proc_topic_push(&rt->env.topics, name, strlen(name), data, bytes, report);
@@ -408,7 +448,8 @@ enum err rt_terminate(struct rt *rt, const char *id, const char *why, struct rep
 {
     struct proc *proc;
     enum err err = find(rt, id, &proc, report);
-    if (err != ERR_OK) return err;
+    if (err != ERR_OK)
+        return err;
     cancel(rt, proc, why);
     return proc->kill_why != NULL
                ? ERR_OK
@@ -417,8 +458,8 @@ enum err rt_terminate(struct rt *rt, const char *id, const char *why, struct rep
 
 struct rt_stats rt_stats(const struct rt *rt)
 {
-    struct rt_stats stats = {.alive = rt->alive, .started = rt->started,
-                             .fuel_used = rt->fuel_ended};
+    struct rt_stats stats = {
+        .alive = rt->alive, .started = rt->started, .fuel_used = rt->fuel_ended};
     for (const struct proc *proc = rt->first; proc != NULL; proc = proc->next) {
         stats.fuel_used += proc->fuel_used;
         stats.memory_bytes += proc_memory_bytes(proc);

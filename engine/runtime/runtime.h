@@ -22,13 +22,13 @@ struct rt_config {
     struct proc_model model;
     const struct comp_linker *linker; /* host_register has filled it */
     struct prog_store *programs;
-    struct rt_bell *bell;             /* the backend rings it when a step is finished */
-    uint64_t seed;                    /* of processes that are launched without one */
-    uint64_t token_budget;            /* the same; 0 = none */
-    uint64_t memory_bytes_max;        /* linear memory of a process */
+    struct rt_bell *bell;              /* the backend rings it when a step is finished */
+    uint64_t seed;                     /* of processes that are launched without one */
+    uint64_t token_budget;             /* the same; 0 = none */
+    uint64_t memory_bytes_max;         /* linear memory of a process */
     uint64_t fuel_max, fuel_stall_max; /* 0 = no limit */
-    uint32_t processes_max;           /* that run at once; 0 = no limit */
-    const char *scratch_directory;    /* NULL: no file system */
+    uint32_t processes_max;            /* that run at once; 0 = no limit */
+    const char *scratch_directory;     /* NULL: no file system */
 };
 
 enum { RT_QUEUE_MAX = 100000 }; /* processes that wait in line */
@@ -39,12 +39,12 @@ enum err rt_create(const struct rt_config *config, struct rt **rt,
 void rt_destroy(struct rt *rt);
 
 struct rt_launch {
-    const char *program;  /* "name", "name@latest", "name@1.2.3" */
+    const char *program; /* "name", "name@latest", "name@1.2.3" */
     const char *input;
     size_t input_bytes;
-    const char *username; /* NULL = "local" */
+    const char *username;        /* NULL = "local" */
     uint64_t token_budget, seed; /* 0 = the config's */
-    proc_output_fn output; /* may be NULL */
+    proc_output_fn output;       /* may be NULL */
     void *user;
 };
 

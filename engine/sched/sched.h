@@ -88,7 +88,7 @@ uint64_t sched_owner_tokens_left(const struct sched_owner *owner);
 
 /* ---- contexts ---------------------------------------------------------------------------- */
 
-enum { SCHED_CONTEXTS_MAX = 65536 }; /* of one owner; then ERR_LIMIT */
+enum { SCHED_CONTEXTS_MAX = 8192 }; /* of one owner; then ERR_LIMIT */
 
 enum err sched_context_create(struct sched_owner *owner, struct sched_context **context,
                               struct report *report) ERR_MUST_USE;

@@ -141,6 +141,47 @@ static inline double copysign64(double x, double y)
 ROUNDS(32, float, int32_t, 8388608.0f)
 ROUNDS(64, double, int64_t, 4503599627370496.0)
 
+/* ---- vectors ----------------------------------------------------------------------------- */
+
+#define VECTOR(name, type, bytes) typedef type name __attribute__((vector_size(bytes)))
+VECTOR(i8x16, int8_t, 16);
+VECTOR(u8x16, uint8_t, 16);
+VECTOR(i16x8, int16_t, 16);
+VECTOR(u16x8, uint16_t, 16);
+VECTOR(i32x4, int32_t, 16);
+VECTOR(u32x4, uint32_t, 16);
+VECTOR(i64x2, int64_t, 16);
+VECTOR(u64x2, uint64_t, 16);
+VECTOR(f32x4, float, 16);
+VECTOR(f64x2, double, 16);
+VECTOR(i8x8, int8_t, 8);
+VECTOR(u8x8, uint8_t, 8);
+VECTOR(i16x4, int16_t, 8);
+VECTOR(u16x4, uint16_t, 8);
+VECTOR(i32x2, int32_t, 8);
+VECTOR(u32x2, uint32_t, 8);
+
+static inline f32x4 canonicalF32X4(f32x4 x)
+{
+    const u32x4 nan = {0x7FC00000, 0x7FC00000, 0x7FC00000, 0x7FC00000};
+    u32x4 number = (u32x4)(x == x);
+    return (f32x4)(((u32x4)x & number) | (nan & ~number));
+}
+static inline f64x2 canonicalF64X2(f64x2 x)
+{
+    const u64x2 nan = {UINT64_C(0x7FF8000000000000), UINT64_C(0x7FF8000000000000)};
+    u64x2 number = (u64x2)(x == x);
+    return (f64x2)(((u64x2)x & number) | (nan & ~number));
+}
+static inline float square_root32(float x)
+{
+    return canonical32(__builtin_sqrtf(x));
+}
+static inline double square_root64(double x)
+{
+    return canonical64(__builtin_sqrt(x));
+}
+
 /* ---- bodies ------------------------------------------------------------------------------ */
 
 #define JUMP(word)                               \

@@ -879,6 +879,77 @@ static uint32_t emit_slow(struct translator *t, unsigned op, uint32_t count, uin
     return at;
 }
 
+/* ---- vectors ----------------------------------------------------------------------------- */
+
+/* Instructions of simd.def have the source's names. */
+#define ROW_PLAIN(code, identifier)
+#define ROW_BULK(code, identifier)
+#define ROW_SIMD(code, identifier) [code] = OP_##identifier,
+#define WASM_OP(group, code, identifier, text, immediates, number, operands, result) \
+    ROW_##group(code, identifier)
+static const uint16_t vector_ops[] = {
+#include "interp/wasm/opcodes.def"
+};
+#undef WASM_OP
+#undef ROW_PLAIN
+#undef ROW_BULK
+#undef ROW_SIMD
+
+static void vector_memory(struct translator *t, const struct wasm_instr *instr, unsigned op)
+{
+    const struct wasm_op_info *info = &wasm_op_infos[instr->op];
+    bool has_lane = info->imm == WASM_IMM_MEMARG_LANE, has_result = info->result[0] != 0;
+    struct value value = {.type = WASM_I32};
+    if (has_lane || !has_result)
+        value = pop(t);
+    struct value address = pop(t);
+    if (t->failed || t->unsupported)
+        return;
+    bool check = has_lane || needs_check(t, instr);
+    struct operand a = in_slot(t, &address);
+    if (check)
+        emit_address(t, instr, &address, 1u << info->number);
+    if (check && !has_lane)
+        op++; /* the form that takes the address from the accumulator */
+    uint32_t at = has_result ? emit_result(t, op, WASM_V128, false) : emit(t, op);
+    if (has_lane) {
+        word(t, at, 1)->b = value.kind == V_LOCAL ? t->locals[value.local].slot : value.home;
+        word(t, at, 2)->u64 = instr->lane;
+        return;
+    }
+    word(t, at, 1)->a = (uint16_t)a.slot;
+    word(t, at, 1)->imm = (uint32_t)instr->offset;
+    if (!has_result)
+        word(t, at, 1)->c = value.kind == V_LOCAL ? t->locals[value.local].slot : value.home;
+}
+
+static void vector(struct translator *t, const struct wasm_instr *instr)
+{
+    const struct wasm_op_info *info = &wasm_op_infos[instr->op];
+    unsigned op = vector_ops[instr->op - WASM_GROUP_SIMD];
+    if (info->imm == WASM_IMM_MEMARG || info->imm == WASM_IMM_MEMARG_LANE) {
+        vector_memory(t, instr, op);
+        return;
+    }
+    struct value values[3];
+    uint32_t slots[3] = {0}, count = (uint32_t)strlen(info->operands);
+    for (uint32_t i = count; i-- > 0;)
+        values[i] = pop(t);
+    if (t->failed || t->unsupported)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        slots[i] = in_slot(t, &values[i]).slot;
+    uint8_t type = wasm_op_letter_type(info->result[0]);
+    uint32_t at = emit_result(t, op, type, false);
+    word(t, at, 1)->a = (uint16_t)slots[0];
+    word(t, at, 1)->b = (uint16_t)slots[1];
+    word(t, at, 1)->d = (uint16_t)slots[2];
+    if (info->imm == WASM_IMM_LANE)
+        word(t, at, 2)->u64 = instr->lane;
+    if ((info->imm == WASM_IMM_V128 || info->imm == WASM_IMM_SHUFFLE) && !t->failed)
+        memcpy(word(t, at, 2), instr->vector, 16);
+}
+
 /* ---- control ----------------------------------------------------------------------------- */
 
 static struct control *control_at(struct translator *t, uint32_t depth)
@@ -1705,6 +1776,8 @@ static void instruction(struct translator *t, const struct wasm_instr *instr)
         load(t, instr);
     else if (instr->op >= WASM_OP_I32_STORE && instr->op <= WASM_OP_I64_STORE32)
         store(t, instr);
+    else if (instr->op >= WASM_GROUP_SIMD)
+        vector(t, instr);
     else if (!number(t, instr->op))
         t->unsupported = wasm_op_infos[instr->op].name;
 }

@@ -69,13 +69,13 @@ static void ask_fact(struct train_exchange out, struct train_random *random)
 static void ask(struct train_exchange out, struct train_random *random)
 {
     unsigned kind = train_random_below(random, 100);
-    if (kind < 62)
+    if (kind < 54)
         ask_fact(out, random);
-    else if (kind < 72)
+    else if (kind < 62)
         train_piece_story(out, random);
-    else if (kind < 80)
+    else if (kind < 74)
         train_piece_list(out, random);
-    else if (kind < 92)
+    else if (kind < 90)
         train_piece_talk(out, random);
     else
         train_piece_json(out, random);
@@ -131,12 +131,26 @@ static void write_statements(struct buf *text, struct train_random *random)
 /* Pages of sums, as in an exercise book: much to learn in few tokens. */
 static void write_sums(struct buf *text, struct train_random *random)
 {
-    int count = train_random_between(random, 8, 24);
+    int count = train_random_between(random, 6, 20);
+    buf_puts(text, "Exercises:\n");
     for (int i = 0; i < count; i++) {
         struct train_sum sum;
         train_sum_pick(&sum, random);
         buf_printf(text, "%s%d %c %d = %d", i ? "\n" : "", sum.a, sum.sign, sum.b, sum.result);
     }
+}
+
+/* Lines of words without sense, the same again and again: nothing teaches a small network faster
+ * to look back for what it has read, which requests with names and numbers need. */
+static void write_echo(struct buf *text, struct train_random *random)
+{
+    struct buf line;
+    buf_init(&line, NULL);
+    train_piece_words(&line, train_random_between(random, 3, 10), random);
+    text->failed = text->failed || line.failed;
+    for (int i = train_random_between(random, 2, 4); i > 0 && !text->failed; i--)
+        buf_printf(text, "%s%s", line.data, i > 1 ? "\n" : "");
+    buf_deinit(&line);
 }
 
 static void write_questions(struct buf *text, struct train_random *random)
@@ -182,19 +196,21 @@ void train_corpus_document(uint64_t seed, uint64_t index, struct buf *text)
     struct train_random random = {seed * 0x9e3779b97f4a7c15u};
     random.state = train_random_next(&random) + index * 0xd1342543de82ef95u;
     unsigned kind = train_random_below(&random, 100);
-    if (kind < 50)
+    if (kind < 48)
         write_chat(text, &random);
-    else if (kind < 72)
+    else if (kind < 69)
         write_statements(text, &random);
-    else if (kind < 78)
+    else if (kind < 75)
         write_sums(text, &random);
-    else if (kind < 83)
+    else if (kind < 82)
+        write_echo(text, &random);
+    else if (kind < 86)
         write_questions(text, &random);
     else if (kind < 91)
         write_plain(text, &random, train_piece_story, false);
     else if (kind < 94)
         write_plain(text, &random, train_piece_list, true);
-    else if (kind < 97)
+    else if (kind < 96)
         write_plain(text, &random, train_piece_json, train_random_chance(&random, 50));
     else
         write_tools(text, &random);

@@ -62,6 +62,9 @@ struct train_exchange {
     struct buf *request, *answer; /* appended to */
 };
 
+/* `count` words, names and numbers at random, one space between them. */
+void train_piece_words(struct buf *text, int count, struct train_random *random);
+
 void train_piece_story(struct train_exchange out, struct train_random *random);
 void train_piece_list(struct train_exchange out, struct train_random *random);
 void train_piece_talk(struct train_exchange out, struct train_random *random);

@@ -374,27 +374,40 @@ static void write_name(struct train_exchange out, struct train_random *random)
     }
 }
 
+void train_piece_words(struct buf *text, int count, struct train_random *random)
+{
+    for (int i = 0; i < count; i++) {
+        const struct collection *c = &TRAIN_PICK(random, collections);
+        const char *word = c->items[train_random_below(random, 4)];
+        buf_puts(text, i ? " " : "");
+        if (train_random_chance(random, 25))
+            buf_printf(text, "%d", train_random_between(random, 0, 60));
+        else if (train_random_chance(random, 30))
+            buf_puts(text, train_random_chance(random, 50) ? TRAIN_PICK(random, she_names)
+                                                           : TRAIN_PICK(random, he_names));
+        else
+            buf_puts(text, word);
+    }
+}
+
+/* To say again what was said: the skill behind every answer that uses words of the request. */
 static void write_repeat(struct train_exchange out, struct train_random *random)
 {
-    const struct collection *a = &TRAIN_PICK(random, collections), *b = &TRAIN_PICK(random, collections);
-    const char *first = a->items[train_random_below(random, 4)], *second = b->items[train_random_below(random, 4)];
-    if (train_random_chance(random, 50)) {
-        buf_printf(out.request, "Say the word %s.", first);
-        buf_puts(out.answer, first);
-    } else {
-        buf_printf(out.request, "Repeat: %s %s", first, second);
-        buf_printf(out.answer, "%s %s", first, second);
-    }
+    static const char *const verbs[] = {"Repeat:", "Say:", "Copy this:", "Repeat after me:"};
+    size_t begin = out.answer->count;
+    train_piece_words(out.answer, train_random_between(random, 1, 8), random);
+    if (!out.answer->failed)
+        buf_printf(out.request, "%s %s", TRAIN_PICK(random, verbs), out.answer->data + begin);
 }
 
 void train_piece_talk(struct train_exchange out, struct train_random *random)
 {
     unsigned kind = train_random_below(random, 20);
-    if (kind < 12)
+    if (kind < 9)
         write_topic(out, random);
-    else if (kind < 15)
+    else if (kind < 12)
         write_unknown(out, random);
-    else if (kind < 18)
+    else if (kind < 15)
         write_name(out, random);
     else
         write_repeat(out, random);

@@ -21,9 +21,9 @@ struct train_config train_config_default(void)
 {
     return (struct train_config){
         .seed = 1,
-        .steps = 1200,
+        .steps = 3000,
         .shards = 4,
-        .shard_tokens = 512,
+        .shard_tokens = 256,
         .document_max = 512,
         .vocab = 1536,
         .dim = 128,
@@ -32,12 +32,12 @@ struct train_config train_config_default(void)
         .kv_heads = 2,
         .hidden = 384,
         .context = 512,
-        .lr = 4e-3f,
-        .beta2 = 0.95f,
+        .lr = 3e-3f,
+        .beta2 = 0.99f,
         .decay = 0.1f,
         .clip = 1.0f,
         .request_weight = 0.1f,
-        .warmup_steps = 60,
+        .warmup_steps = 150,
     };
 }
 
@@ -55,6 +55,8 @@ struct train_config train_config_tiny(void)
     config.kv_heads = 1;
     config.hidden = 128;
     config.warmup_steps = 10;
+    config.lr = 1e-2f;
+    config.beta2 = 0.95f;
     return config;
 }
 
@@ -220,9 +222,10 @@ static enum err trainer_init(struct trainer *trainer, struct train_model *model,
 
 static float learning_rate(const struct train_config *c, uint32_t step)
 {
-    if (step < c->warmup_steps)
-        return c->lr * (float)(step + 1) / (float)c->warmup_steps;
-    double sine, cosine, part = (double)(step - c->warmup_steps) / (double)(c->steps - c->warmup_steps);
+    uint32_t warmup = c->warmup_steps < c->steps / 2 ? c->warmup_steps : c->steps / 2;
+    if (step < warmup)
+        return c->lr * (float)(step + 1) / (float)warmup;
+    double sine, cosine, part = (double)(step - warmup) / (double)(c->steps - warmup);
     train_sincos(3.141592653589793 * part, &sine, &cosine);
     return (float)((double)c->lr * (0.01 + 0.99 * 0.5 * (1 + cosine)));
 }
@@ -297,14 +300,12 @@ static enum err train_steps(struct trainer *trainer, train_progress_fn progress,
 static enum err check_config(const struct train_config *c, struct report *report)
 {
     if (!c->steps || !c->shards || !c->heads || !c->dim || c->dim % c->heads || c->shards > 1024 ||
-        c->document_max < 64 || !c->shard_tokens || c->warmup_steps >= c->steps)
+        c->document_max < 64 || !c->shard_tokens)
         return err_set(report, ERR_INVALID,
-                       "the training cannot run with %u steps (%u of them warm-up), %u shards of %u "
-                       "tokens, documents of up to %u, width %u and %u heads: heads must divide the "
-                       "width, documents be 64 tokens at least, and warm-up be shorter than the "
-                       "training",
-                       c->steps, c->warmup_steps, c->shards, c->shard_tokens, c->document_max, c->dim,
-                       c->heads);
+                       "the training cannot run with %u steps, %u shards of %u tokens, documents of up "
+                       "to %u tokens, width %u and %u heads: heads must divide the width and documents "
+                       "be 64 tokens at least",
+                       c->steps, c->shards, c->shard_tokens, c->document_max, c->dim, c->heads);
     return ERR_OK;
 }
 

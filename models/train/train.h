@@ -25,7 +25,7 @@ struct train_config {
     uint32_t context; /* what the file states as its context length */
     float lr, beta2, decay, clip;
     float request_weight; /* what predicting the words of a user or system counts, next to 1 */
-    uint32_t warmup_steps; /* the learning rate rises, then falls along a cosine to nearly 0 */
+    uint32_t warmup_steps; /* the learning rate rises (over half the steps at most), then falls along a cosine */
 };
 
 /* The default model. */

@@ -253,11 +253,9 @@ INLINE struct vi vi_dot_full(struct vi sum, struct vb w, const int8_t *q)
     return (struct vi){dot_full(sum.a, w.a, x), dot_full(sum.b, w.b, x)};
 }
 
-/* Tiles: activation rows (and panels) computed together; 16 registers, 2 per vector. */
-#define TILE_INT_12 0
+/* Tiles: how much of the register file they may use, panels side by side for one or two rows. */
+#define TILE_REGISTERS 16
 #define TILE_PANELS_FEW 2
-#define TILE_FLOAT_ROWS 4
-#define TILE_FLOAT_PANELS 1
 #define TILE_SCORE_ROWS 4
 #define TILE_SCORE_VECTORS 1
 #define TILE_VALUE_ROWS 2

@@ -182,11 +182,9 @@ INLINE struct vi vi_dot_full(struct vi sum, struct vb w, const int8_t *q)
 }
 #endif
 
-/* Tiles: activation rows (and panels) computed together; 32 registers. */
-#define TILE_INT_12 1
-#define TILE_PANELS_FEW 4 /* panels side by side for 1 or 2 activation rows */
-#define TILE_FLOAT_ROWS 12
-#define TILE_FLOAT_PANELS 2
+/* Tiles: how much of the register file they may use, panels side by side for one or two rows. */
+#define TILE_REGISTERS 32
+#define TILE_PANELS_FEW 4
 #define TILE_SCORE_ROWS 8
 #define TILE_SCORE_VECTORS 2
 #define TILE_VALUE_ROWS 4

@@ -20,7 +20,8 @@ static void walk(const struct prog_toml *toml, const struct prog_toml_value *val
     if (value->kind == PROG_TOML_STRING) {
         CHECK(value->of.string.data[value->of.string.bytes] == 0);
     } else if (value->kind == PROG_TOML_ARRAY) {
-        for (uint32_t i = 0; i < value->of.array.count; i++) walk(toml, value->of.array.items[i]);
+        for (uint32_t i = 0; i < value->of.array.count; i++)
+            walk(toml, value->of.array.items[i]);
     } else if (value->kind == PROG_TOML_TABLE) {
         for (uint32_t i = 0; i < value->of.table.count; i++) {
             const struct prog_toml_entry *entry = &value->of.table.entries[i];
@@ -37,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct prog_toml toml;
     struct prog_manifest manifest;
     struct report report = {0};
-    if (bytes > 20000) return 0; /* positions are counted from the start: keep it quick */
+    if (bytes > 20000)
+        return 0; /* positions are counted from the start: keep it quick */
     if (prog_toml_parse((const char *)data, bytes, &heap, &toml, &report) == ERR_OK) {
         walk(&toml, toml.root);
         prog_toml_deinit(&toml);

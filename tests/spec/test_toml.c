@@ -40,7 +40,8 @@ static int read_archive(void **state)
         size_t bytes = strtoul(header + 124, NULL, 8);
         char *data = calloc(1, bytes + 1);
         assert_int_equal(fread(data, 1, bytes, in), bytes);
-        for (size_t pad = (512 - bytes % 512) % 512; pad > 0; pad--) (void)fgetc(in);
+        for (size_t pad = (512 - bytes % 512) % 512; pad > 0; pad--)
+            (void)fgetc(in);
         if (header[156] != '0') {
             free(data);
             continue;
@@ -64,7 +65,8 @@ static int read_archive(void **state)
 static int forget_archive(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < members.count; i++) free(members.items[i].data);
+    for (size_t i = 0; i < members.count; i++)
+        free(members.items[i].data);
     free(members.items);
     map_deinit(&by_name);
     return 0;
@@ -76,16 +78,21 @@ static void canonical_moment(const char *text, char out[64])
     size_t count = 0;
     for (size_t i = 0; text[i] != 0 && count < 60; i++) {
         char c = text[i];
-        if (i == 10 && c == ' ') c = 'T';
-        if (c == 't') c = 'T';
-        if (c == 'z') c = 'Z';
+        if (i == 10 && c == ' ')
+            c = 'T';
+        if (c == 't')
+            c = 'T';
+        if (c == 'z')
+            c = 'Z';
         if (c == '.') {
             size_t end = i + 1, last = i;
             while (text[end] >= '0' && text[end] <= '9') {
-                if (text[end] != '0') last = end;
+                if (text[end] != '0')
+                    last = end;
                 end++;
             }
-            for (size_t j = i; last != i && j <= last && j < i + 4; j++) out[count++] = text[j];
+            for (size_t j = i; last != i && j <= last && j < i + 4; j++)
+                out[count++] = text[j];
             i = end - 1;
             continue;
         }
@@ -100,7 +107,8 @@ static bool equal(const struct prog_toml_value *value, json_t *expected)
         if (value->kind != PROG_TOML_ARRAY || value->of.array.count != json_array_size(expected))
             return false;
         for (uint32_t i = 0; i < value->of.array.count; i++)
-            if (!equal(value->of.array.items[i], json_array_get(expected, i))) return false;
+            if (!equal(value->of.array.items[i], json_array_get(expected, i)))
+                return false;
         return true;
     }
     json_t *type = json_object_get(expected, "type"), *text = json_object_get(expected, "value");
@@ -112,7 +120,8 @@ static bool equal(const struct prog_toml_value *value, json_t *expected)
             bool nul = entry->key_bytes == 1 && entry->key[0] == 0;
             json_t *child = nul ? json_object_get(expected, "\xEE\x80\x80")
                                 : json_object_getn(expected, entry->key, entry->key_bytes);
-            if (child == NULL || !equal(entry->value, child)) return false;
+            if (child == NULL || !equal(entry->value, child))
+                return false;
         }
         return true;
     }
@@ -120,14 +129,16 @@ static bool equal(const struct prog_toml_value *value, json_t *expected)
     static const struct {
         enum prog_toml_kind kind;
         const char *name;
-    } kinds[] = {{PROG_TOML_STRING, "string"}, {PROG_TOML_INTEGER, "integer"},
-                 {PROG_TOML_FLOAT, "float"}, {PROG_TOML_BOOL, "bool"},
+    } kinds[] = {{PROG_TOML_STRING, "string"},     {PROG_TOML_INTEGER, "integer"},
+                 {PROG_TOML_FLOAT, "float"},       {PROG_TOML_BOOL, "bool"},
                  {PROG_TOML_DATETIME, "datetime"}, {PROG_TOML_DATETIME_LOCAL, "datetime-local"},
-                 {PROG_TOML_DATE, "date-local"}, {PROG_TOML_TIME, "time-local"}};
+                 {PROG_TOML_DATE, "date-local"},   {PROG_TOML_TIME, "time-local"}};
     size_t k = 0;
-    while (k < sizeof kinds / sizeof kinds[0] && strcmp(kinds[k].name, kind) != 0) k++;
+    while (k < sizeof kinds / sizeof kinds[0] && strcmp(kinds[k].name, kind) != 0)
+        k++;
     assert_true(k < sizeof kinds / sizeof kinds[0]);
-    if (value->kind != kinds[k].kind) return false;
+    if (value->kind != kinds[k].kind)
+        return false;
     switch (value->kind) {
     case PROG_TOML_STRING:
         return value->of.string.bytes == json_string_length(text) &&
@@ -135,7 +146,8 @@ static bool equal(const struct prog_toml_value *value, json_t *expected)
     case PROG_TOML_INTEGER: return value->of.integer == strtoll(word, NULL, 10);
     case PROG_TOML_FLOAT: {
         double number = strtod(word, NULL);
-        if (isnan(number)) return isnan(value->of.number) != 0;
+        if (isnan(number))
+            return isnan(value->of.number) != 0;
         return isinf(number) ? value->of.number == number
                              : fabs(value->of.number - number) <= 1e-14 * fabs(number);
     }
@@ -174,7 +186,8 @@ static void valid_files(void **state)
             memcpy(key, "\"\\ue000\"", 8);
         json_error_t error;
         json_t *expected = json_loadb(json->data, json->bytes, JSON_ALLOW_NUL, &error);
-        if (expected == NULL) print_message("%s: %s\n", json_name, error.text);
+        if (expected == NULL)
+            print_message("%s: %s\n", json_name, error.text);
         assert_non_null(expected);
         struct report report = {0};
         struct prog_toml toml;
@@ -204,7 +217,8 @@ static void invalid_files(void **state)
     size_t tried = 0, bad = 0;
     for (size_t i = 0; i < members.count; i++) {
         struct member *member = &members.items[i];
-        if (strncmp(member->name, "toml-test/invalid/", 18) != 0) continue;
+        if (strncmp(member->name, "toml-test/invalid/", 18) != 0)
+            continue;
         struct report report = {0};
         struct prog_toml toml;
         struct mem_heap heap = {0};

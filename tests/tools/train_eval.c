@@ -128,6 +128,68 @@ static void examine_sums(void)
     buf_deinit(&answer);
 }
 
+/* Requests whose words must come back in the answer. */
+static void examine_copying(void)
+{
+    static const char *const names[] = {"Anna", "Tom", "Lucy", "Max", "Nora"};
+    struct buf answer, document;
+    buf_init(&answer, NULL);
+    buf_init(&document, NULL);
+    int objects = 0, calls = 0, all = 0, stories = 0, lists = 0, counts = 0;
+    for (int i = 0; i < 50; i++) {
+        char text[120], want[120];
+        snprintf(text, sizeof text, "Write a JSON object with name %s and age %d.", names[i % 5], i + 6);
+        snprintf(want, sizeof want, "{\"name\": \"%s\", \"age\": %d}", names[i % 5], i + 6);
+        complete_chat(SYSTEM, text, 30, &answer);
+        objects += strcmp(answer.data, want) == 0;
+    }
+    show_share("JSON with given values", objects, 50);
+    static const char *const heroes[] = {"cat", "dog", "bear", "fox", "robot"};
+    for (int i = 0; i < 25; i++) {
+        char text[120];
+        snprintf(text, sizeof text, "Write a story about a %s named %s.", heroes[i / 5], names[i % 5]);
+        complete_chat(SYSTEM, text, 30, &answer);
+        stories += strstr(answer.data, heroes[i / 5]) && strstr(answer.data, names[i % 5]);
+    }
+    show_share("stories about the wanted hero", stories, 25);
+    static const char *const words[] = {"two", "three", "four", "five"};
+    static const char *const things[] = {"fruits", "colors", "animals", "cities", "sports"};
+    for (int i = 0; i < 20; i++) {
+        char text[120], last[16], next[16];
+        snprintf(text, sizeof text, "Name %s %s.", words[i / 5], things[i % 5]);
+        snprintf(last, sizeof last, "%d. ", i / 5 + 2);
+        snprintf(next, sizeof next, "%d. ", i / 5 + 3);
+        complete_chat(SYSTEM, text, 40, &answer);
+        lists += strstr(answer.data, last) && !strstr(answer.data, next);
+    }
+    show_share("lists of the wanted length", lists, 20);
+    for (int i = 3; i <= 20; i++) {
+        char text[120], end[16];
+        snprintf(text, sizeof text, "Count to %d.", i);
+        snprintf(end, sizeof end, " %d.", i);
+        complete_chat(SYSTEM, text, 70, &answer);
+        counts += answer.count > strlen(end) && !strcmp(answer.data + answer.count - strlen(end), end);
+    }
+    show_share("counts that end where they should", counts, 18);
+    for (uint64_t i = 1u << 30; all < 50; i++) {
+        buf_clear(&document);
+        train_corpus_document(99, i, &document);
+        static const char open[] = TRAIN_TURN "assistant\n<tool_call>";
+        char *turn = strstr(document.data, open), *end = turn ? strstr(turn, TRAIN_TURN_END) : NULL;
+        if (!end)
+            continue;
+        char *call = turn + strlen(open) - strlen("<tool_call>"), want[200];
+        snprintf(want, sizeof want, "%.*s", (int)(end - call), call);
+        *call = 0;
+        complete(document.data, 60, &answer);
+        calls += strcmp(answer.data, want) == 0;
+        all++;
+    }
+    show_share("tool calls", calls, all);
+    buf_deinit(&answer);
+    buf_deinit(&document);
+}
+
 static void show_answers(void)
 {
     static const char *const plain[] = {"The capital of France is", "Once upon a time", "3 + 4 =",
@@ -215,6 +277,7 @@ int main(int argc, char **argv)
            train_bpe_vocab(model.bpe), (double)clock() / CLOCKS_PER_SEC);
     examine_capitals();
     examine_sums();
+    examine_copying();
     show_answers();
     struct buf answer;
     buf_init(&answer, NULL);

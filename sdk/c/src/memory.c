@@ -95,37 +95,21 @@ void *cabi_realloc(void *old, size_t old_bytes, size_t align, size_t bytes)
     return pie_realloc(old, bytes);
 }
 
-/* The compiler may call these whatever the flags say; they must not be compiled into calls of
- * themselves, hence the volatile-free byte loops under no-builtin. */
-__attribute__((no_builtin)) void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
+/* The compiler may call these whatever the flags say. With bulk memory the first three are one
+ * instruction each, which the builtins become. */
+void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
 {
-    unsigned char *a = to;
-    const unsigned char *b = from;
-    while (bytes--)
-        *a++ = *b++;
-    return to;
+    return __builtin_memcpy(to, from, bytes);
 }
 
-__attribute__((no_builtin)) void *memmove(void *to, const void *from, size_t bytes)
+void *memmove(void *to, const void *from, size_t bytes)
 {
-    unsigned char *a = to;
-    const unsigned char *b = from;
-    if (a <= b) {
-        while (bytes--)
-            *a++ = *b++;
-    } else {
-        while (bytes--)
-            a[bytes] = b[bytes];
-    }
-    return to;
+    return __builtin_memmove(to, from, bytes);
 }
 
-__attribute__((no_builtin)) void *memset(void *to, int byte, size_t bytes)
+void *memset(void *to, int byte, size_t bytes)
 {
-    unsigned char *a = to;
-    while (bytes--)
-        *a++ = (unsigned char)byte;
-    return to;
+    return __builtin_memset(to, byte, bytes);
 }
 
 __attribute__((no_builtin)) int memcmp(const void *a, const void *b, size_t bytes)

@@ -8,7 +8,7 @@
 typedef uint32_t u32;
 
 #define IMPORT(module, name) __attribute__((import_module(module), import_name(name)))
-#define EXPORT(name) __attribute__((export_name(name)))
+#define EXPORT(name)         __attribute__((export_name(name)))
 
 /* ---- imports ------------------------------------------------------------------------------ */
 
@@ -45,16 +45,19 @@ IMPORT("pie:core/context", "[static]context.take")
 void context_take(u32 model, const char *name, u32 bytes, struct result *out);
 IMPORT("pie:core/context", "[static]context.delete")
 void context_delete(u32 model, const char *name, u32 bytes, struct result *out);
-IMPORT("pie:core/context", "[method]context.fork") void context_fork(u32 context, struct result *out);
+IMPORT("pie:core/context", "[method]context.fork")
+void context_fork(u32 context, struct result *out);
 IMPORT("pie:core/context", "[method]context.save")
 void context_save(u32 context, const char *name, u32 bytes, struct result *out);
 IMPORT("pie:core/context", "[method]context.snapshot")
 void context_snapshot(u32 context, struct result *out);
 IMPORT("pie:core/context", "[method]context.destroy") void context_destroy(u32 context);
 IMPORT("pie:core/context", "[method]context.tokens-per-page") u32 context_page_tokens(u32 context);
-IMPORT("pie:core/context", "[method]context.committed-page-count") u32 context_committed(u32 context);
+IMPORT("pie:core/context", "[method]context.committed-page-count")
+u32 context_committed(u32 context);
 IMPORT("pie:core/context", "[method]context.working-page-count") u32 context_working(u32 context);
-IMPORT("pie:core/context", "[method]context.working-page-token-count") u32 context_tokens(u32 context);
+IMPORT("pie:core/context", "[method]context.working-page-token-count")
+u32 context_tokens(u32 context);
 IMPORT("pie:core/context", "[method]context.commit-working-pages")
 void context_commit(u32 context, u32 count, struct result *out);
 IMPORT("pie:core/context", "[method]context.reserve-working-pages")
@@ -69,7 +72,8 @@ IMPORT("pie:core/context", "[resource-drop]context") void context_drop(u32 conte
 
 IMPORT("pie:core/inference", "[constructor]forward-pass") u32 pass_create(u32 model);
 IMPORT("pie:core/inference", "[resource-drop]forward-pass") void pass_drop(u32 pass);
-IMPORT("pie:core/inference", "[method]forward-pass.context") void pass_context(u32 pass, u32 context);
+IMPORT("pie:core/inference", "[method]forward-pass.context")
+void pass_context(u32 pass, u32 context);
 IMPORT("pie:core/inference", "[method]forward-pass.input-tokens")
 void pass_input(u32 pass, const u32 *tokens, u32 count, const u32 *positions, u32 position_count);
 IMPORT("pie:core/inference", "[method]forward-pass.input-speculative-tokens")
@@ -111,15 +115,18 @@ IMPORT("wasi:io/poll@0.2.4", "[method]pollable.block") void pollable_block(u32 p
 IMPORT("wasi:io/poll@0.2.4", "[method]pollable.ready") u32 pollable_ready(u32 pollable);
 IMPORT("wasi:io/poll@0.2.4", "poll") void poll(const u32 *pollables, u32 count, struct list *out);
 IMPORT("wasi:io/poll@0.2.4", "[resource-drop]pollable") void pollable_drop(u32 pollable);
-IMPORT("wasi:clocks/monotonic-clock@0.2.4", "subscribe-duration") u32 subscribe_duration(uint64_t ns);
+IMPORT("wasi:clocks/monotonic-clock@0.2.4", "subscribe-duration")
+u32 subscribe_duration(uint64_t ns);
 IMPORT("wasi_snapshot_preview1", "fd_write")
 u32 fd_write(u32 fd, const struct list *parts, u32 count, u32 *written);
 
 IMPORT("pie:core/types", "[method]future-string.pollable") u32 text_pollable(u32 future);
-IMPORT("pie:core/types", "[method]future-string.get") void text_get(u32 future, struct option_text *out);
+IMPORT("pie:core/types", "[method]future-string.get")
+void text_get(u32 future, struct option_text *out);
 IMPORT("pie:core/types", "[resource-drop]future-string") void text_drop(u32 future);
 IMPORT("pie:core/types", "[method]future-blob.pollable") u32 blob_pollable(u32 future);
-IMPORT("pie:core/types", "[method]future-blob.get") void blob_get(u32 future, struct option_text *out);
+IMPORT("pie:core/types", "[method]future-blob.get")
+void blob_get(u32 future, struct option_text *out);
 IMPORT("pie:core/types", "[resource-drop]future-blob") void blob_drop(u32 future);
 IMPORT("pie:core/session", "send") void session_send(const char *text, u32 bytes);
 IMPORT("pie:core/session", "receive") u32 session_receive(void);
@@ -149,7 +156,8 @@ struct option_result {
     uint8_t some;
     struct result of;
 };
-IMPORT("pie:core/runtime", "[method]child.get") void child_get(u32 child, struct option_result *out);
+IMPORT("pie:core/runtime", "[method]child.get")
+void child_get(u32 child, struct option_result *out);
 IMPORT("pie:core/runtime", "[method]child.pid") void child_pid(u32 child, struct list *out);
 IMPORT("pie:core/runtime", "[method]child.cancel") void child_cancel(u32 child);
 IMPORT("pie:core/runtime", "[resource-drop]child") void child_drop(u32 child);
@@ -187,9 +195,11 @@ static u32 heap_used;
 EXPORT("cabi_realloc") void *cabi_realloc(void *old, u32 old_bytes, u32 align, u32 bytes)
 {
     u32 at = (heap_used + align - 1) & ~(align - 1);
-    if (at + bytes > sizeof heap) __builtin_trap();
+    if (at + bytes > sizeof heap)
+        __builtin_trap();
     heap_used = at + bytes;
-    for (u32 i = 0; i < old_bytes && i < bytes; i++) heap[at + i] = ((char *)old)[i];
+    for (u32 i = 0; i < old_bytes && i < bytes; i++)
+        heap[at + i] = ((char *)old)[i];
     return heap + at;
 }
 
@@ -199,13 +209,15 @@ static bool failed;
 
 static void put(const char *data, u32 bytes)
 {
-    for (u32 i = 0; i < bytes && out_bytes < sizeof out; i++) out[out_bytes++] = data[i];
+    for (u32 i = 0; i < bytes && out_bytes < sizeof out; i++)
+        out[out_bytes++] = data[i];
 }
 
 static u32 length(const char *text)
 {
     u32 n = 0;
-    while (text[n] != 0) n++;
+    while (text[n] != 0)
+        n++;
     return n;
 }
 
@@ -218,9 +230,11 @@ static void putn(u32 number)
 {
     char digits[10];
     u32 n = 0;
-    do digits[n++] = (char)('0' + number % 10);
+    do
+        digits[n++] = (char)('0' + number % 10);
     while ((number /= 10) != 0);
-    while (n > 0) put(&digits[--n], 1);
+    while (n > 0)
+        put(&digits[--n], 1);
 }
 
 struct text {
@@ -232,7 +246,8 @@ struct text {
 static struct text word(struct text *from)
 {
     struct text w = {from->data, 0};
-    while (w.bytes < from->bytes && w.data[w.bytes] != ' ') w.bytes++;
+    while (w.bytes < from->bytes && w.data[w.bytes] != ' ')
+        w.bytes++;
     u32 step = w.bytes < from->bytes ? w.bytes + 1 : w.bytes;
     from->data += step;
     from->bytes -= step;
@@ -243,15 +258,18 @@ static u32 number(struct text *from)
 {
     struct text w = word(from);
     u32 n = 0;
-    for (u32 i = 0; i < w.bytes; i++) n = n * 10 + (u32)(w.data[i] - '0');
+    for (u32 i = 0; i < w.bytes; i++)
+        n = n * 10 + (u32)(w.data[i] - '0');
     return n;
 }
 
 static bool is(struct text w, const char *name)
 {
-    if (w.bytes != length(name)) return false;
+    if (w.bytes != length(name))
+        return false;
     for (u32 i = 0; i < w.bytes; i++)
-        if (w.data[i] != name[i]) return false;
+        if (w.data[i] != name[i])
+            return false;
     return true;
 }
 
@@ -260,7 +278,8 @@ static bool is(struct text w, const char *name)
 /* Ends the run with the error of a result; true when there was one. */
 static bool bad(const struct result *r)
 {
-    if (!r->failed) return false;
+    if (!r->failed)
+        return false;
     failed = true;
     put((const char *)r->a, r->b);
     return true;
@@ -295,13 +314,15 @@ static u32 positions[4096];
  * or UINT32_MAX with the error in `out`. */
 static u32 step(u32 pass, const u32 *tokens, u32 count, u32 begin, u32 kind, u32 a, u32 b, float c)
 {
-    for (u32 i = 0; i < count; i++) positions[i] = begin + i;
+    for (u32 i = 0; i < count; i++)
+        positions[i] = begin + i;
     u32 last = count - 1;
     pass_input(pass, tokens, count, positions, count);
     pass_sampler(pass, &last, 1, kind, a, b, c);
     struct result r;
     pass_execute(pass, &r);
-    if (bad(&r)) return UINT32_MAX;
+    if (bad(&r))
+        return UINT32_MAX;
     wait_for(output_pollable(r.a));
     struct option_output o;
     output_get(r.a, &o);
@@ -319,7 +340,8 @@ static u32 new_context(u32 model, u32 tokens)
 {
     struct result r;
     context_create(model, &r);
-    if (bad(&r)) return 0;
+    if (bad(&r))
+        return 0;
     u32 context = r.a;
     context_reserve(context, tokens / context_page_tokens(context) + 1, &r);
     return bad(&r) ? 0 : context;
@@ -333,12 +355,14 @@ static void generate(struct text args)
     u32 count = number(&args);
     float temperature = (float)number(&args) / 100.0f;
     u32 model = load();
-    if (failed) return;
+    if (failed)
+        return;
     u32 tokenizer = model_tokenizer(model);
     struct list ids;
     tokenizer_encode(tokenizer, args.data, args.bytes, &ids);
     u32 context = new_context(model, ids.count + count);
-    if (failed) return;
+    if (failed)
+        return;
     u32 pass = pass_create(model);
     pass_context(pass, context);
     u32 at = ids.count;
@@ -347,7 +371,8 @@ static void generate(struct text args)
     for (u32 i = 0; i < count && !failed; i++) {
         putn(token);
         puts_(" ");
-        if (i + 1 == count) break;
+        if (i + 1 == count)
+            break;
         u32 input = token;
         heap_used = mark;
         token = step(pass, &input, 1, at++, 2, bits(temperature), bits(0.95f), 0);
@@ -363,7 +388,8 @@ static void two(void)
 {
     u32 model = load();
     u32 context = new_context(model, 64);
-    if (failed) return;
+    if (failed)
+        return;
     u32 passes[2], outputs[2], row = 1;
     u32 tokens[2] = {65, 66};
     struct result r;
@@ -375,7 +401,8 @@ static void two(void)
         pass_input(passes[i], tokens, 2, positions, 2);
         pass_sampler(passes[i], &row, 1, 2, bits(0), bits(1), 0);
         pass_execute(passes[i], &r);
-        if (bad(&r)) return;
+        if (bad(&r))
+            return;
         outputs[i] = r.a;
     }
     puts_("tokens ");
@@ -396,7 +423,8 @@ static void handles(struct text args)
 {
     u32 model = load();
     u32 context = new_context(model, 64);
-    if (failed) return;
+    if (failed)
+        return;
     u32 pass = pass_create(model);
     pass_context(pass, context);
     u32 token = 65, row = 0;
@@ -404,9 +432,11 @@ static void handles(struct text args)
     pass_sampler(pass, &row, 1, 2, 0, bits(1), 0);
     struct result r;
     pass_execute(pass, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     u32 pollable = output_pollable(r.a);
-    for (u32 i = 0; i < args.bytes; i++) switch (args.data[i]) {
+    for (u32 i = 0; i < args.bytes; i++)
+        switch (args.data[i]) {
         case 'm': model_drop(model); break;
         case 'c': context_drop(context); break;
         case 'p': pass_drop(pass); break;
@@ -424,7 +454,8 @@ static void samplers(void)
 {
     u32 model = load();
     u32 context = new_context(model, 64);
-    if (failed) return;
+    if (failed)
+        return;
     u32 pass = pass_create(model);
     pass_context(pass, context);
     u32 tokens[3] = {72, 105, 33}, row = 2, labels[2] = {65, 66};
@@ -443,24 +474,28 @@ static void samplers(void)
     pass_sampler(pass, &row, 1, 10, 0, 0, 0);
     struct result r;
     pass_execute(pass, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     wait_for(output_pollable(r.a));
     struct option_output o;
     output_get(r.a, &o);
     for (u32 i = 0; i < o.slot_count; i++) {
         struct slot *s = &o.slots[i];
         putn(s->kind);
-        if (s->kind == 0) puts_(s->of.token < 259 ? ":ok" : ":bad");
+        if (s->kind == 0)
+            puts_(s->of.token < 259 ? ":ok" : ":bad");
         if (s->kind == 1) {
             float *p = s->of.pair.values.data;
             puts_(s->of.pair.ids.count == 3 && p[0] >= p[1] && p[1] >= p[2] ? ":ok" : ":bad");
         }
-        if (s->kind == 2) puts_(s->of.list.count == 259 * 4 ? ":ok" : ":bad");
+        if (s->kind == 2)
+            puts_(s->of.list.count == 259 * 4 ? ":ok" : ":bad");
         if (s->kind == 3) {
             puts_(":");
             putn(s->of.list.count);
         }
-        if (s->kind == 4) puts_(s->of.number > 0 ? ":ok" : ":bad");
+        if (s->kind == 4)
+            puts_(s->of.number > 0 ? ":ok" : ":bad");
         puts_(" ");
     }
 }
@@ -530,50 +565,64 @@ static void branches(void)
 {
     u32 model = load();
     u32 context = new_context(model, 100);
-    if (failed) return;
+    if (failed)
+        return;
     u32 prompt[40], first[5];
-    for (u32 i = 0; i < 40; i++) prompt[i] = 60 + i;
+    for (u32 i = 0; i < 40; i++)
+        prompt[i] = 60 + i;
     u32 pass = pass_create(model);
     pass_context(pass, context);
     u32 token = step(pass, prompt, 40, 0, 2, 0, bits(1), 0);
     struct result r;
     context_commit(context, 1, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     context_save(context, "kept", 4, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     context_save(context, "kept", 4, &r);
     puts_(r.failed ? "refused " : "taken ");
     u32 ways[5];
     context_fork(context, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     ways[0] = r.a;
     context_open(model, "kept", 4, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     ways[1] = r.a;
     context_take(model, "kept", 4, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     ways[2] = r.a;
     context_open(model, "kept", 4, &r);
     puts_(r.failed ? "gone " : "there ");
     context_snapshot(context, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     struct text made = {(const char *)r.a, r.b};
     context_open(model, made.data, made.bytes, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     ways[3] = r.a;
     context_delete(model, made.data, made.bytes, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     context_suspend(context, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     ways[4] = context;
     for (u32 w = 0; w < 5; w++) {
         pass_context(pass, ways[w]);
         u32 next = token;
         for (u32 i = 0; i < 5; i++) {
             next = step(pass, &next, 1, 40 + i, 2, 0, bits(1), 0);
-            if (failed) return;
-            if (w == 0) first[i] = next;
-            else if (first[i] != next) puts_("differs ");
+            if (failed)
+                return;
+            if (w == 0)
+                first[i] = next;
+            else if (first[i] != next)
+                puts_("differs ");
         }
     }
     /* Take back what was generated: the same again. */
@@ -599,7 +648,8 @@ static void receive(struct text args)
         text_get(future, &t);
         wait_for(text_pollable(future));
         text_get(future, &t);
-        if (!t.some) puts_("none");
+        if (!t.some)
+            puts_("none");
         session_send(t.data, t.bytes);
         put(t.data, t.bytes);
         puts_(",");
@@ -625,7 +675,8 @@ static void listen(struct text args)
         struct option_text t;
         for (;;) {
             subscription_get(subscription, &t);
-            if (!t.some) break;
+            if (!t.some)
+                break;
             put(t.data, t.bytes);
             puts_(" ");
             i++;
@@ -678,14 +729,17 @@ static void launch(struct text args, bool cancel)
     struct text program = word(&args);
     struct result r;
     runtime_launch(program.data, program.bytes, args.data, args.bytes, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     u32 child = r.a;
     struct list pid;
     child_pid(child, &pid);
     struct option_result o;
     child_get(child, &o);
-    if (o.some || pid.count != 36) puts_("early ");
-    if (cancel) child_cancel(child);
+    if (o.some || pid.count != 36)
+        puts_("early ");
+    if (cancel)
+        child_cancel(child);
     wait_for(child_pollable(child));
     child_get(child, &o);
     puts_(!o.some ? "none" : o.of.failed ? "err " : "ok ");
@@ -729,7 +783,8 @@ static void together(void)
 {
     u32 model = load();
     u32 context = new_context(model, 64);
-    if (failed) return;
+    if (failed)
+        return;
     u32 pass = pass_create(model);
     pass_context(pass, context);
     u32 token = 65, row = 0;
@@ -737,13 +792,15 @@ static void together(void)
     pass_sampler(pass, &row, 1, 2, 0, bits(1), 0);
     struct result r;
     pass_execute(pass, &r);
-    if (bad(&r)) return;
+    if (bad(&r))
+        return;
     u32 both[2] = {output_pollable(r.a), subscribe_duration(3000000)};
     u32 seen = 0;
     while (seen != 3) {
         struct list ready;
         poll(both, 2, &ready);
-        for (u32 i = 0; i < ready.count; i++) seen |= 1u << ((u32 *)ready.data)[i];
+        for (u32 i = 0; i < ready.count; i++)
+            seen |= 1u << ((u32 *)ready.data)[i];
     }
     puts_("both");
 }
@@ -754,7 +811,8 @@ static __attribute__((noinline)) u32 recurse(u32 depth)
 {
     volatile char room[64];
     room[depth % 64] = (char)depth;
-    if (sink == 0xFFFFFFFF) return 0; /* never, but the compiler cannot know */
+    if (sink == 0xFFFFFFFF)
+        return 0; /* never, but the compiler cannot know */
     return recurse(depth + 1) + (u32)room[0];
 }
 
@@ -780,47 +838,71 @@ static void run(struct text args)
         wait_for(text_pollable(session_receive()));
         command = word(&args);
     }
-    if (is(command, "echo")) put(args.data, args.bytes);
-    else if (is(command, "fail")) failed = true, put(args.data, args.bytes);
-    else if (is(command, "trap")) __builtin_trap();
-    else if (is(command, "loop")) for (;;) sink++;
-    else if (is(command, "recurse")) putn(recurse(0));
-    else if (is(command, "dive")) putn(dive(0));
+    if (is(command, "echo"))
+        put(args.data, args.bytes);
+    else if (is(command, "fail"))
+        failed = true, put(args.data, args.bytes);
+    else if (is(command, "trap"))
+        __builtin_trap();
+    else if (is(command, "loop"))
+        for (;;)
+            sink++;
+    else if (is(command, "recurse"))
+        putn(recurse(0));
+    else if (is(command, "dive"))
+        putn(dive(0));
     else if (is(command, "grow")) {
         u32 pages = 0;
-        while (__builtin_wasm_memory_grow(0, 16) != (size_t)-1) pages += 16;
+        while (__builtin_wasm_memory_grow(0, 16) != (size_t)-1)
+            pages += 16;
         failed = true;
         puts_("memory.grow failed after ");
         putn(pages);
         puts_(" pages");
-    }
-    else if (is(command, "say")) say(args);
-    else if (is(command, "sleep")) wait_for(subscribe_duration((uint64_t)number(&args) * 1000000));
-    else if (is(command, "wait")) wait_for(text_pollable(session_receive()));
-    else if (is(command, "generate")) generate(args);
-    else if (is(command, "two")) two();
-    else if (is(command, "handles")) handles(args);
-    else if (is(command, "samplers")) samplers();
-    else if (is(command, "errors")) errors();
-    else if (is(command, "branches")) branches();
-    else if (is(command, "receive")) receive(args);
-    else if (is(command, "listen")) listen(args);
-    else if (is(command, "broadcast")) broadcast(args);
-    else if (is(command, "push")) push(args);
-    else if (is(command, "pull")) pull(args);
-    else if (is(command, "launch")) launch(args, false);
-    else if (is(command, "cancel")) launch(args, true);
-    else if (is(command, "facts")) facts();
-    else if (is(command, "together")) together();
+    } else if (is(command, "say"))
+        say(args);
+    else if (is(command, "sleep"))
+        wait_for(subscribe_duration((uint64_t)number(&args) * 1000000));
+    else if (is(command, "wait"))
+        wait_for(text_pollable(session_receive()));
+    else if (is(command, "generate"))
+        generate(args);
+    else if (is(command, "two"))
+        two();
+    else if (is(command, "handles"))
+        handles(args);
+    else if (is(command, "samplers"))
+        samplers();
+    else if (is(command, "errors"))
+        errors();
+    else if (is(command, "branches"))
+        branches();
+    else if (is(command, "receive"))
+        receive(args);
+    else if (is(command, "listen"))
+        listen(args);
+    else if (is(command, "broadcast"))
+        broadcast(args);
+    else if (is(command, "push"))
+        push(args);
+    else if (is(command, "pull"))
+        pull(args);
+    else if (is(command, "launch"))
+        launch(args, false);
+    else if (is(command, "cancel"))
+        launch(args, true);
+    else if (is(command, "facts"))
+        facts();
+    else if (is(command, "together"))
+        together();
     else if (is(command, "missing")) {
         struct result r;
         adapter_open(load(), "x", 1, &r);
-    }
-    else if (is(command, "unbound")) {
+    } else if (is(command, "unbound")) {
         struct result r;
         pass_execute(pass_create(load()), &r);
-    }
-    else failed = true, puts_("unknown command");
+    } else
+        failed = true, puts_("unknown command");
 }
 
 static struct result outcome;

@@ -29,17 +29,19 @@ static void list_is_the_wit(void **state)
     struct report report = {0};
     char *text;
     size_t bytes, lines = 0;
-    assert_int_equal(file_read("tests/data/pie-0.4-functions.txt", 1 << 20, NULL, &text, &bytes,
-                               &report),
-                     ERR_OK);
+    assert_int_equal(
+        file_read("tests/data/pie-0.4-functions.txt", 1 << 20, NULL, &text, &bytes, &report),
+        ERR_OK);
     for (char *rest = text, *line; (line = strsep(&rest, "\n")) != NULL;) {
-        if (line[0] == '#' || line[0] == 0) continue;
+        if (line[0] == '#' || line[0] == 0)
+            continue;
         const char *interface = strsep(&line, "\t"), *name = strsep(&line, "\t");
         size_t i = 0;
         while (i < ROWS &&
                (strcmp(rows[i].interface, interface) != 0 || strcmp(rows[i].name, name) != 0))
             i++;
-        if (i == ROWS) fail_msg("%s of %s is not in host.def", name, interface);
+        if (i == ROWS)
+            fail_msg("%s of %s is not in host.def", name, interface);
         assert_string_equal(rows[i].type, line);
         lines++;
     }
@@ -53,7 +55,8 @@ static void everything_registers(void **state)
     struct report report = {0};
     struct comp_linker *linker = comp_linker_create();
     assert_non_null(linker);
-    if (host_register(linker, &report) != ERR_OK) fail_msg("%s", report.text);
+    if (host_register(linker, &report) != ERR_OK)
+        fail_msg("%s", report.text);
     comp_linker_destroy(linker);
 }
 
@@ -71,9 +74,11 @@ static void registering_survives_lack_of_memory(void **state)
         report = (struct report){0};
         (void)mem_fail_at(nth);
         linker = comp_linker_create();
-        if (linker != NULL) assert_int_equal(host_register(linker, &report), ERR_MEMORY);
+        if (linker != NULL)
+            assert_int_equal(host_register(linker, &report), ERR_MEMORY);
         (void)mem_fail_at(0);
-        if (linker != NULL) comp_linker_destroy(linker);
+        if (linker != NULL)
+            comp_linker_destroy(linker);
         assert_int_equal(mem_used_bytes(), before);
     }
 }

@@ -152,7 +152,8 @@ static void adapters_and_masks_are_part_of_the_history(void **state)
     uint32_t causal_runs[] = {0, 3}, clumsy_runs[] = {0, 1, 0, 2, 5}, other_runs[] = {1, 2};
     uint32_t none_runs[] = {9}, ahead_runs[] = {0, 4}, third_runs[] = {2, 1};
     struct kv_mask causal = {causal_runs, 2}, clumsy = {clumsy_runs, 5}, other = {other_runs, 2};
-    struct kv_mask none = {none_runs, 1}, ahead = {ahead_runs, 2}, absent = {0}, third = {third_runs, 2};
+    struct kv_mask none = {none_runs, 1}, ahead = {ahead_runs, 2}, absent = {0};
+    struct kv_mask third = {third_runs, 2};
     struct { struct kv_mask mask; int64_t adapter_id, adapter_seed; uint32_t pages; } cases[] = {
         {absent, -1, -1, 1}, {absent, -1, -1, 1}, {causal, -1, -1, 1}, {clumsy, -1, -1, 1},
         {other, -1, -1, 2}, {none, -1, -1, 3}, {ahead, -1, -1, 4}, {absent, 7, -1, 5},
@@ -310,7 +311,8 @@ static void looking_ahead_ties_rows_together(void **state)
     struct kv_context *a = context_make(pool);
     assert_int_equal(kv_reserve(a, 4, NULL), ERR_OK);
     uint32_t positions[10] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
-    uint32_t runs[] = {0, 7, UINT32_MAX, UINT32_MAX, UINT32_MAX}; /* bits past the end do not count */
+    /* bits past the end do not count */
+    uint32_t runs[] = {0, 7, UINT32_MAX, UINT32_MAX, UINT32_MAX};
     struct kv_mask masks[10] = {{0}, {0}, {runs, 5}, {0}};
     struct kv_rows rows = {.tokens = WORDS, .positions = positions, .count = 10, .masks = masks,
                            .mask_count = 10, .adapter_id = -1, .adapter_seed = -1};

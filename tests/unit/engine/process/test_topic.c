@@ -36,9 +36,9 @@ static void close_world(struct world *world)
 static void push(struct world *world, const char *topic, const char *text)
 {
     struct report report = {0};
-    assert_int_equal(proc_topic_push(&world->env.topics, topic, strlen(topic), text, strlen(text),
-                                     &report),
-                     ERR_OK);
+    assert_int_equal(
+        proc_topic_push(&world->env.topics, topic, strlen(topic), text, strlen(text), &report),
+        ERR_OK);
 }
 
 static struct proc_pull *pull(struct world *world, size_t who, const char *topic)
@@ -241,8 +241,10 @@ static void lack_of_memory_loses_nothing(void **state)
         enum err again = proc_topic_push(topics, "t", 1, "b", 1, &report);
         enum err told = proc_topic_broadcast(topics, "t", 1, "c", 1, &report);
         (void)mem_fail_at(0);
-        if (p != NULL) proc_event_unref(&p->event);
-        if (s != NULL) proc_event_unref(&s->event);
+        if (p != NULL)
+            proc_event_unref(&p->event);
+        if (s != NULL)
+            proc_event_unref(&s->event);
         size_t left = 0;
         while (topics->message_bytes > 0) {
             p = pull(&world, 1, "t");
@@ -271,7 +273,8 @@ static void seeds_are_reproducible_and_differ(void **state)
         assert_int_equal(proc_draw_seed(&b), seen[3 * i]);
     }
     for (size_t i = 0; i < 300; i++)
-        for (size_t j = 0; j < i; j++) assert_true(seen[i] != seen[j]);
+        for (size_t j = 0; j < i; j++)
+            assert_true(seen[i] != seen[j]);
 }
 
 static void ids_are_version_4(void **state)

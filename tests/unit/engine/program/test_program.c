@@ -42,8 +42,8 @@ static void manifest_is_read(void **state)
     struct mem_heap heap = {0};
     struct prog_manifest manifest;
     struct report report = {0};
-    assert_int_equal(
-        prog_manifest_parse(good, strlen(good), "Pie.toml", &heap, &manifest, &report), ERR_OK);
+    assert_int_equal(prog_manifest_parse(good, strlen(good), "Pie.toml", &heap, &manifest, &report),
+                     ERR_OK);
     assert_string_equal(manifest.name, "hello_World-1");
     assert_string_equal(manifest.version, "1.20.3");
     assert_string_equal(manifest.description, "says hello");
@@ -103,8 +103,8 @@ static void manifest_errors_have_a_place(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct prog_manifest manifest;
         struct report report = {0};
-        assert_int_equal(prog_manifest_parse(cases[i].text, strlen(cases[i].text), "Pie.toml",
-                                             NULL, &manifest, &report),
+        assert_int_equal(prog_manifest_parse(cases[i].text, strlen(cases[i].text), "Pie.toml", NULL,
+                                             &manifest, &report),
                          ERR_INVALID);
         assert_string_equal(report.text, cases[i].message);
     }
@@ -143,7 +143,8 @@ static void toml_depth_is_bounded(void **state)
     assert_int_equal(prog_toml_parse(text, sizeof text, NULL, &toml, &report), ERR_INVALID);
     assert_non_null(strstr(report.text, "nested deeper than 64"));
     report = (struct report){0};
-    for (size_t i = 0; i < sizeof text; i += 2) memcpy(text + i, "a.", 2);
+    for (size_t i = 0; i < sizeof text; i += 2)
+        memcpy(text + i, "a.", 2);
     assert_int_equal(prog_toml_parse(text, sizeof text, NULL, &toml, &report), ERR_INVALID);
     assert_non_null(strstr(report.text, "at most 64 parts"));
     report = (struct report){0};
@@ -154,8 +155,15 @@ static void toml_depth_is_bounded(void **state)
 static void versions_have_an_order(void **state)
 {
     (void)state;
-    static const char *const rising[] = {"0.0.1", "0.0.10", "0.1.0", "0.9.9", "0.10.0", "1.0.0",
-                                         "1.0.2", "2.0.0", "18446744073709551616.0.0",
+    static const char *const rising[] = {"0.0.1",
+                                         "0.0.10",
+                                         "0.1.0",
+                                         "0.9.9",
+                                         "0.10.0",
+                                         "1.0.0",
+                                         "1.0.2",
+                                         "2.0.0",
+                                         "18446744073709551616.0.0",
                                          "18446744073709551617.0.0"};
     for (size_t i = 0; i < 10; i++)
         for (size_t j = 0; j < 10; j++) {
@@ -164,8 +172,8 @@ static void versions_have_an_order(void **state)
             assert_int_equal(order > 0, i > j);
         }
     assert_int_equal(prog_version_compare("1.02.003", "01.2.3"), 0);
-    static const char *const bad[] = {"", "1", "1.2", "1.2.", ".1.2", "1..2", "1.2.3.4", "a.b.c",
-                                      "1.2.3-x", "1.2.3 ", "-1.2.3"};
+    static const char *const bad[] = {"",        "1",     "1.2",     "1.2.",   ".1.2",  "1..2",
+                                      "1.2.3.4", "a.b.c", "1.2.3-x", "1.2.3 ", "-1.2.3"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(prog_version_is_valid(bad[i], strlen(bad[i])));
     static const char *const names[] = {"", "-a", "_a", ".", "..", "a/b", "a.b", "a b", "\xC3\xA9"};
@@ -180,9 +188,9 @@ static struct prog *make(const char *name, const char *version, char text[200])
     struct prog *prog;
     struct report report = {0};
     (void)snprintf(text, 200, "[package]\nname = \"%s\"\nversion = \"%s\"\n", name, version);
-    assert_int_equal(prog_create(text, strlen(text), "Pie.toml", empty_wasm, sizeof empty_wasm,
-                                 &prog, &report),
-                     ERR_OK);
+    assert_int_equal(
+        prog_create(text, strlen(text), "Pie.toml", empty_wasm, sizeof empty_wasm, &prog, &report),
+        ERR_OK);
     return prog;
 }
 
@@ -191,7 +199,7 @@ static void add(struct prog_store *store, const char *name, const char *version)
     char text[200];
     struct report report = {0};
     struct prog *prog = make(name, version, text);
-    assert_int_equal(prog_store_add(store, prog, false, &report), ERR_OK);
+    assert_int_equal(prog_store_add(store, prog, false, NULL, &report), ERR_OK);
     prog_unref(prog);
 }
 
@@ -224,7 +232,9 @@ static void store_finds_the_newest(void **state)
     assert_int_equal(prog_store_find(store, "hello@0.3.0", id, &report), ERR_NOT_FOUND);
     assert_string_equal(report.text, "program \"hello@0.3.0\" is not installed; installed: "
                                      "abc@1.0.0, hello@0.10.0, hello@0.9.0, hello@0.2.0");
-    static const char *const bad[] = {"", "@", "hello@", "hello@1", "../hello", "hello@../1.0.0",
+    static const char *const bad[] = {"",          "@",
+                                      "hello@",    "hello@1",
+                                      "../hello",  "hello@../1.0.0",
                                       "a/b@1.0.0", "hello@latest@latest"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         report = (struct report){0};
@@ -242,11 +252,11 @@ static void store_replaces_only_by_force(void **state)
     char text[200];
     assert_int_equal(prog_store_create(NULL, NULL, &store, &report), ERR_OK);
     struct prog *first = make("p", "1.0.0", text), *second = make("p", "1.0.0", text), *now;
-    assert_int_equal(prog_store_add(store, first, false, &report), ERR_OK);
-    assert_int_equal(prog_store_add(store, second, false, &report), ERR_BUSY);
+    assert_int_equal(prog_store_add(store, first, false, NULL, &report), ERR_OK);
+    assert_int_equal(prog_store_add(store, second, false, NULL, &report), ERR_BUSY);
     assert_non_null(strstr(report.text, "p@1.0.0 is already installed"));
     report = (struct report){0};
-    assert_int_equal(prog_store_add(store, second, true, &report), ERR_OK);
+    assert_int_equal(prog_store_add(store, second, true, NULL, &report), ERR_OK);
     assert_int_equal(prog_store_get(store, "p@1.0.0", &now, &report), ERR_OK);
     assert_ptr_equal(now, second);
     assert_int_equal(first->refs, 1);
@@ -270,21 +280,28 @@ static void store_keeps_programs_on_disk(void **state)
     static const char *const versions[] = {"1.0.0", "2.0.0"};
     for (size_t i = 0; i < 2; i++) {
         struct prog *prog = make("disk", versions[i], text);
-        assert_int_equal(prog_store_write(store, prog, text, strlen(text), empty_wasm,
-                                          sizeof empty_wasm, &report),
-                         ERR_OK);
+        assert_int_equal(
+            prog_store_add(store, prog, false,
+                           &(struct prog_files){text, strlen(text), empty_wasm, sizeof empty_wasm},
+                           &report),
+            ERR_OK);
         prog_unref(prog);
     }
     prog_store_destroy(store);
 
     assert_int_equal(prog_store_create(own, standard, &store, &report), ERR_OK);
     struct prog *prog = make("disk", "1.5.0", text);
-    assert_int_equal(prog_store_write(store, prog, text, strlen(text), empty_wasm,
-                                      sizeof empty_wasm, &report),
-                     ERR_OK);
-    assert_int_equal(prog_store_add(store, prog, false, &report), ERR_BUSY);
+    assert_int_equal(
+        prog_store_add(store, prog, false,
+                       &(struct prog_files){text, strlen(text), empty_wasm, sizeof empty_wasm},
+                       &report),
+        ERR_OK);
+    assert_int_equal(prog_store_add(store, prog, false, NULL, &report), ERR_BUSY);
     prog_unref(prog);
+    prog_store_destroy(store);
+    /* A store that begins finds them all. */
     report = (struct report){0};
+    assert_int_equal(prog_store_create(own, standard, &store, &report), ERR_OK);
     struct buf ids;
     buf_init(&ids, NULL);
     assert_int_equal(prog_store_each(store, append_id, &ids, &report), ERR_OK);

@@ -52,7 +52,8 @@ static int free_probe(void **state)
 static void add_text(char *to, size_t room, const char *data, size_t bytes)
 {
     size_t have = strlen(to);
-    if (bytes > room - 1 - have) bytes = room - 1 - have;
+    if (bytes > room - 1 - have)
+        bytes = room - 1 - have;
     memcpy(to + have, data, bytes);
     to[have + bytes] = 0;
 }
@@ -89,8 +90,10 @@ static struct engine *open_engine(struct engine_config config)
     struct report report = {0};
     char id[256];
     config.fake_model = true;
-    if (config.page_tokens == 0) config.page_tokens = 16;
-    if (engine_open(&config, &engine, &report) != ERR_OK) fail_msg("%s", report.text);
+    if (config.page_tokens == 0)
+        config.page_tokens = 16;
+    if (engine_open(&config, &engine, &report) != ERR_OK)
+        fail_msg("%s", report.text);
     if (engine_program_add(engine, probe_manifest, strlen(probe_manifest),
                            (const uint8_t *)probe_wasm, probe_bytes, false, false, id,
                            &report) != ERR_OK)
@@ -108,9 +111,14 @@ static void launch_seed(struct engine *engine, struct run *run, const char *inpu
 {
     struct report report = {0};
     *run = (struct run){0};
-    struct engine_launch launch = {.program = PROBE, .input = input, .input_bytes = strlen(input),
-                                   .seed = seed, .on_event = on_event, .user = run};
-    if (engine_launch(engine, &launch, run->id, &report) != ERR_OK) fail_msg("%s", report.text);
+    struct engine_launch launch = {.program = PROBE,
+                                   .input = input,
+                                   .input_bytes = strlen(input),
+                                   .seed = seed,
+                                   .on_event = on_event,
+                                   .user = run};
+    if (engine_launch(engine, &launch, run->id, &report) != ERR_OK)
+        fail_msg("%s", report.text);
 }
 
 static void launch(struct engine *engine, struct run *run, const char *input)
@@ -120,7 +128,8 @@ static void launch(struct engine *engine, struct run *run, const char *input)
 
 static void finish(struct engine *engine, const struct run *run)
 {
-    for (int i = 0; i < 200000 && !run->ended; i++) (void)engine_turn(engine, 100);
+    for (int i = 0; i < 200000 && !run->ended; i++)
+        (void)engine_turn(engine, 100);
     assert_true(run->ended);
 }
 
@@ -150,7 +159,8 @@ static void expect_start(struct engine *engine, const char *input, const char *t
     struct run run;
     launch(engine, &run, input);
     finish(engine, &run);
-    if (strncmp(run.text, text, strlen(text)) != 0) fail_msg("%s: %s", input, run.text);
+    if (strncmp(run.text, text, strlen(text)) != 0)
+        fail_msg("%s: %s", input, run.text);
     assert_true(run.failed);
 }
 
@@ -172,11 +182,14 @@ static void generation_is_reproducible(void **state)
     launch(engine, &runs[1], "generate 20 100 Hello there");
     launch(engine, &runs[2], "generate 20 100 Hello there");
     launch_seed(engine, &runs[3], "generate 20 100 Hello there", 7);
-    for (size_t i = 0; i < 4; i++) finish(engine, &runs[i]);
+    for (size_t i = 0; i < 4; i++)
+        finish(engine, &runs[i]);
     for (size_t i = 0; i < 4; i++) {
-        if (runs[i].failed) fail_msg("%s", runs[i].text);
+        if (runs[i].failed)
+            fail_msg("%s", runs[i].text);
         size_t spaces = 0;
-        for (const char *c = runs[i].text; *c != 0; c++) spaces += *c == ' ';
+        for (const char *c = runs[i].text; *c != 0; c++)
+            spaces += *c == ' ';
         assert_int_equal(spaces, 20);
     }
     assert_string_equal(runs[1].text, runs[2].text);
@@ -222,8 +235,9 @@ static void traps_name_their_reason(void **state)
     struct engine *engine = open_default();
     expect_start(engine, "trap", "Call error: ");
     expect_start(engine, "unbound", "Call error: ForwardPass requires a context");
-    expect_start(engine, "missing", "Call error: [static]adapter.open of pie:core/adapter is not "
-                                    "implemented in this build");
+    expect_start(engine, "missing",
+                 "Call error: [static]adapter.open of pie:core/adapter is not "
+                 "implemented in this build");
     expect_start(engine, "nonsense", "unknown command");
     check_idle(engine);
     engine_close(engine);
@@ -250,7 +264,8 @@ static void handles_drop_in_every_order(void **state)
             letters[i] = "mcpol"[rest % 5];
             seen |= 1u << (rest % 5);
         }
-        if (seen != 31) continue;
+        if (seen != 31)
+            continue;
         for (size_t b = 0; b < 4; b++) {
             (void)snprintf(order, sizeof order, "%s%s", before[b], letters);
             char input[32];
@@ -258,7 +273,8 @@ static void handles_drop_in_every_order(void **state)
             struct run run;
             launch(engine, &run, input);
             finish(engine, &run);
-            if (run.failed) fail_msg("%s: %s", order, run.text);
+            if (run.failed)
+                fail_msg("%s: %s", order, run.text);
             runs++;
         }
     }
@@ -295,13 +311,18 @@ static void session_carries_messages_and_files(void **state)
     struct report report = {0};
     launch(engine, &run, "receive 3");
     assert_int_equal(engine_signal(engine, run.id, "early", 5, &report), ERR_OK);
-    for (int i = 0; i < 5; i++) (void)engine_turn(engine, 0);
+    for (int i = 0; i < 5; i++)
+        (void)engine_turn(engine, 0);
     assert_string_equal(run.messages, "early;");
     assert_int_equal(engine_signal(engine, run.id, "two", 3, &report), ERR_OK);
     assert_int_equal(engine_signal(engine, run.id, "three", 5, &report), ERR_OK);
     assert_int_equal(engine_signal(engine, run.id, "\xFF", 1, &report), ERR_INVALID);
     report = (struct report){0};
-    assert_int_equal(engine_send_file(engine, run.id, "\xFF\x00" "data", 6, &report), ERR_OK);
+    assert_int_equal(engine_send_file(engine, run.id,
+                                      "\xFF\x00"
+                                      "data",
+                                      6, &report),
+                     ERR_OK);
     finish(engine, &run);
     assert_string_equal(run.text, "early,two,three,6");
     assert_string_equal(run.messages, "early;two;three;");
@@ -315,7 +336,8 @@ static void subscriptions_deliver_everything(void **state)
     (void)state;
     struct engine *engine = open_default();
     struct run listeners[2], sender;
-    for (size_t i = 0; i < 2; i++) launch(engine, &listeners[i], "listen news 100");
+    for (size_t i = 0; i < 2; i++)
+        launch(engine, &listeners[i], "listen news 100");
     while (listeners[0].messages[0] == 0 || listeners[1].messages[0] == 0)
         (void)engine_turn(engine, 10);
     char input[600] = "broadcast news", wanted[500] = "";
@@ -348,10 +370,15 @@ static void queues_lose_nothing(void **state)
     assert_string_equal(taker.text, "a b c ");
     /* Who waits first gets first; topics of other users are others. */
     launch(engine, &taker, "pull box 2");
-    for (int i = 0; i < 5; i++) (void)engine_turn(engine, 0);
+    for (int i = 0; i < 5; i++)
+        (void)engine_turn(engine, 0);
     struct report report = {0};
-    struct engine_launch stranger = {.program = PROBE, .input = "push box x", .input_bytes = 10,
-                                     .username = "stranger", .on_event = on_event, .user = &other};
+    struct engine_launch stranger = {.program = PROBE,
+                                     .input = "push box x",
+                                     .input_bytes = 10,
+                                     .username = "stranger",
+                                     .on_event = on_event,
+                                     .user = &other};
     other = (struct run){0};
     assert_int_equal(engine_launch(engine, &stranger, other.id, &report), ERR_OK);
     finish(engine, &other);
@@ -395,7 +422,8 @@ static void facts_are_told(void **state)
     struct run run;
     launch(engine, &run, "facts");
     finish(engine, &run);
-    if (strncmp(run.text, "0.4.0 local 36 one ", 19) != 0) fail_msg("%s", run.text);
+    if (strncmp(run.text, "0.4.0 local 36 one ", 19) != 0)
+        fail_msg("%s", run.text);
     assert_non_null(strstr(run.text, " 0Hi2Hi"));
     engine_close(engine);
 }
@@ -423,7 +451,8 @@ static void runaways_end_and_others_do_not_notice(void **state)
     launch(engine, &grow, "grow");
     launch(engine, &recurse, "recurse");
     launch(engine, &dive, "dive");
-    for (size_t i = 0; i < 8; i++) launch(engine, &good[i], "generate 30 100 neighbours");
+    for (size_t i = 0; i < 8; i++)
+        launch(engine, &good[i], "generate 30 100 neighbours");
     for (size_t i = 0; i < 8; i++) {
         finish(engine, &good[i]);
         assert_string_equal(good[i].text, alone.text);
@@ -441,9 +470,11 @@ static void runaways_end_and_others_do_not_notice(void **state)
     static const char deep[] = "Call error: out of bounds memory access (the call stack is deep: "
                                "probably the program's own stack in linear memory is exhausted by "
                                "recursion)\n  0: ";
-    if (strncmp(recurse.text, deep, strlen(deep)) != 0) fail_msg("%s", recurse.text);
+    if (strncmp(recurse.text, deep, strlen(deep)) != 0)
+        fail_msg("%s", recurse.text);
     static const char exhausted[] = "Call error: call stack exhausted\n  0: ";
-    if (strncmp(dive.text, exhausted, strlen(exhausted)) != 0) fail_msg("%s", dive.text);
+    if (strncmp(dive.text, exhausted, strlen(exhausted)) != 0)
+        fail_msg("%s", dive.text);
     check_idle(engine);
     engine_close(engine);
 }
@@ -486,10 +517,14 @@ static void processes_wait_in_line(void **state)
     struct engine *engine = open_engine(config);
     struct run runs[6];
     struct report report = {0};
-    for (size_t i = 0; i < 2; i++) launch(engine, &runs[i], "wait");
-    for (size_t i = 2; i < 6; i++) launch(engine, &runs[i], "echo x");
-    for (int i = 0; i < 20; i++) (void)engine_turn(engine, 0);
-    for (size_t i = 0; i < 6; i++) assert_false(runs[i].ended);
+    for (size_t i = 0; i < 2; i++)
+        launch(engine, &runs[i], "wait");
+    for (size_t i = 2; i < 6; i++)
+        launch(engine, &runs[i], "echo x");
+    for (int i = 0; i < 20; i++)
+        (void)engine_turn(engine, 0);
+    for (size_t i = 0; i < 6; i++)
+        assert_false(runs[i].ended);
     /* One that waits in line can be ended, too. */
     assert_int_equal(engine_terminate(engine, runs[3].id, &report), ERR_OK);
     finish(engine, &runs[3]);
@@ -563,14 +598,17 @@ static void thousand_at_once(void **state)
     }
     /* All of them wait before the first one begins. */
     for (size_t i = 0; i < COUNT; i++)
-        while (runs[i].messages[0] == 0) (void)engine_turn(engine, 100);
+        while (runs[i].messages[0] == 0)
+            (void)engine_turn(engine, 100);
     struct engine_stats stats = engine_stats(engine);
     assert_int_equal(stats.processes_alive, COUNT);
     struct report report = {0};
     for (size_t i = 0; i < COUNT; i++)
         assert_int_equal(engine_signal(engine, runs[i].id, "go", 2, &report), ERR_OK);
-    for (size_t i = 0; i < COUNT; i++) finish(engine, &runs[i]);
-    for (size_t i = 0; i < COUNT; i++) assert_string_equal(runs[i].text, alone[i % KINDS].text);
+    for (size_t i = 0; i < COUNT; i++)
+        finish(engine, &runs[i]);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_string_equal(runs[i].text, alone[i % KINDS].text);
     struct rusage usage;
     assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
     print_message("note: peak memory %ld MiB for %d inferlets alive at once on the fake backend: "
@@ -590,11 +628,15 @@ static void launching_survives_lack_of_memory(void **state)
     struct report report = {0};
     for (uint64_t nth = 1;; nth++) {
         struct run run = {0};
-        struct engine_launch wanted = {.program = PROBE, .input = "echo x", .input_bytes = 6,
-                                       .on_event = on_event, .user = &run};
+        struct engine_launch wanted = {.program = PROBE,
+                                       .input = "echo x",
+                                       .input_bytes = 6,
+                                       .on_event = on_event,
+                                       .user = &run};
         (void)mem_fail_at(nth);
         enum err err = engine_launch(engine, &wanted, run.id, &report);
-        for (int i = 0; err == ERR_OK && i < 20; i++) (void)engine_turn(engine, 0);
+        for (int i = 0; err == ERR_OK && i < 20; i++)
+            (void)engine_turn(engine, 0);
         uint64_t allocations = mem_fail_at(0);
         if (err == ERR_OK) {
             finish(engine, &run);
@@ -616,9 +658,22 @@ static void guests_survive_lack_of_memory(void **state)
 {
     (void)state;
     static const char *const inputs[] = {
-        "generate 5 100 Hello", "two", "handles xwmcpol", "handles ", "samplers", "errors",
-        "branches", "receive 1", "facts", "together", "launch probe echo x", "cancel probe wait",
-        "pull box 1", "listen news 1", "broadcast news a b", "push box a",
+        "generate 5 100 Hello",
+        "two",
+        "handles xwmcpol",
+        "handles ",
+        "samplers",
+        "errors",
+        "branches",
+        "receive 1",
+        "facts",
+        "together",
+        "launch probe echo x",
+        "cancel probe wait",
+        "pull box 1",
+        "listen news 1",
+        "broadcast news a b",
+        "push box a",
     };
     struct engine *engine = open_default();
     unsigned ended = 0;
@@ -631,9 +686,11 @@ static void guests_survive_lack_of_memory(void **state)
             assert_int_equal(engine_signal(engine, run.id, "hi", 2, &report), ERR_OK);
             assert_int_equal(engine_send_file(engine, run.id, "f", 1, &report), ERR_OK);
             (void)mem_fail_at(nth);
-            for (int turn = 0; turn < 40 && !run.ended; turn++) (void)engine_turn(engine, 1);
+            for (int turn = 0; turn < 40 && !run.ended; turn++)
+                (void)engine_turn(engine, 1);
             uint64_t made = mem_fail_at(0);
-            if (!run.ended) assert_int_equal(engine_terminate(engine, run.id, &report), ERR_OK);
+            if (!run.ended)
+                assert_int_equal(engine_terminate(engine, run.id, &report), ERR_OK);
             finish(engine, &run);
             ended += run.failed;
             if (nth == UINT64_MAX) {
@@ -669,8 +726,10 @@ static void opening_survives_lack_of_memory(void **state)
         (void)mem_fail_at(nth);
         enum err err = engine_open(&config, &engine, &report);
         (void)mem_fail_at(0);
-        if (err == ERR_OK) engine_close(engine);
-        else assert_int_equal(err, ERR_MEMORY);
+        if (err == ERR_OK)
+            engine_close(engine);
+        else
+            assert_int_equal(err, ERR_MEMORY);
     }
 }
 
