@@ -115,14 +115,14 @@ unit: $(TEST_PROGRAMS)
 asan ubsan tsan: $(MODEL)
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/$@ SAN=$(SAN_$@) all programs
 	@$(MAKE) --no-print-directory BUILD=build/$@ SAN=$(SAN_$@) unit
-SAN_asan := address
+SAN_asan := address,undefined
 SAN_ubsan := undefined
 SAN_tsan := thread
 
 floors:
 	@sh tests/floors/test_floors.sh
 
-bench: all $(BENCH_PROGRAMS)
+bench: all $(BENCH_PROGRAMS) $(MODEL)
 	@sh bench/run.sh $(BUILD)
 
 clean:

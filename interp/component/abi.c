@@ -11,8 +11,8 @@
 #include "interp/component/runtime.h"
 
 /* Enough for any sane cabi_realloc (a collector's slow path included), small enough that one which
- * never ends is found within a second. */
-enum { REALLOC_FUEL = 100 * 1000 * 1000, LIST_BYTES_MAX = (1 << 28) - 1 };
+ * never ends is found within a tenth of a second. */
+enum { REALLOC_FUEL = 20 * 1000 * 1000, LIST_BYTES_MAX = (1 << 28) - 1 };
 #define UTF16_TAG 0x80000000u
 
 #define TRAP(abi, ...) (wasm_thread_trap((abi)->instance->thread, __VA_ARGS__), false)

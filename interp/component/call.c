@@ -10,7 +10,7 @@
 #include "engine/base/vec.h"
 #include "interp/component/runtime.h"
 
-enum { ARGS_ON_STACK = 16 };
+enum { ARGS_ON_STACK = 16, ARENA_KEPT_BYTES = 256 * 1024 };
 
 void comp_trap(struct comp_host_call *call, const char *format, ...)
 {
@@ -20,6 +20,15 @@ void comp_trap(struct comp_host_call *call, const char *format, ...)
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
     wasm_thread_trap(call->instance->thread, "%s", text);
+}
+
+/* Forgets lifted values; memory that a large transfer took is given back. */
+static void end_transfer(struct comp_instance *instance)
+{
+    if (instance->call_heap.used_bytes > ARENA_KEPT_BYTES)
+        arena_deinit(&instance->call_arena);
+    else
+        arena_reset(&instance->call_arena);
 }
 
 static bool is_within(const struct comp_sub *sub, const struct comp_sub *inner)
@@ -158,7 +167,7 @@ static enum wasm_host_result finish_host(struct wasm_host_call *call, struct com
     uint32_t pointer = lowered->sig.param_count
                            ? call->values[lowered->sig.param_count - 1].i32 : 0;
     bool ok = lower_result(&abi, lowered->type, result, pointer, call->values);
-    arena_reset(&lowered->instance->call_arena);
+    end_transfer(lowered->instance);
     if (!ok)
         return WASM_HOST_TRAP;
     comp_flight_end(lowered->instance);
@@ -303,7 +312,7 @@ static enum wasm_host_result begin_guest(struct wasm_host_call *call, struct com
     if (!lower_params(&to, target->type, args, call->values))
         return trap_crossing(call, crossing);
     comp_flight_end(instance);
-    arena_reset(&instance->call_arena);
+    end_transfer(instance);
     call->state->step = STEP_CALLED;
     call->state->data = crossing;
     call->state->on_abandon = free_crossing;
@@ -333,7 +342,7 @@ static enum wasm_host_result call_guest(struct wasm_host_call *call, void *user)
     if (!lower_result(&to, lowered->type, &result, crossing->pointer, &crossing->result))
         return trap_crossing(call, crossing);
     comp_flight_end(lowered->instance);
-    arena_reset(&lowered->instance->call_arena);
+    end_transfer(lowered->instance);
     if (!target->options.post_return)
         return finish_guest(call, crossing);
     target->sub->may_leave = false;

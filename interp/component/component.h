@@ -207,8 +207,11 @@ uint64_t comp_instance_memory_bytes(const struct comp_instance *instance);
 uint64_t comp_instance_overhead_bytes(const struct comp_instance *instance);
 
 /* Chooses what to call: exported interface and function ("pie:hello/run", "run"), semver as for
- * imports; `interface` NULL for a function exported at the top. ERR_NOT_FOUND. Arguments are
- * copied. The call begins at the next comp_instance_run. */
+ * imports; `interface` NULL for a function exported at the top (of a core module: any export of type
+ * () -> (), such as _start). ERR_NOT_FOUND; ERR_INVALID when arguments are not of their types;
+ * ERR_BUSY while a call is unfinished; ERR_TRAP after a trap: the instance is dead then. Arguments
+ * are copied; owns among them are the guest's once it runs. The call begins at the next
+ * comp_instance_run. */
 enum err comp_instance_call(struct comp_instance *instance, const char *interface,
                             const char *name, const struct comp_value *args, size_t arg_count,
                             struct report *report) ERR_MUST_USE;

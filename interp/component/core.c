@@ -7,6 +7,7 @@
 #include "engine/base/vec.h"
 #include "interp/component/instance.h"
 
+enum { EXPORTS_MAX = 10000 }; /* each is looked up by its name */
 static const char drop_prefix[] = "[resource-drop]";
 
 static enum err no_memory(struct report *report)
@@ -86,12 +87,33 @@ static enum err link_import(struct comp_sub *sub, const struct wasm_import *impo
     return ERR_OK;
 }
 
-static struct wasm_func *find_func(struct wasm_instance *core, const char *name, size_t bytes)
+/* The instance while its exports are looked at. A function that is only passed on from the imports
+ * is not the module's own: called from outside, it would have no caller. */
+struct exporter {
+    struct comp_sub *sub;
+    struct wasm_instance *core;
+    const struct wasm_extern *imports;
+    uint32_t import_count;
+};
+
+/* NULL when there is none of its own with that name. All imports are functions, the first ones. */
+static struct wasm_func *find_func(const struct exporter *e, const char *name, size_t bytes)
 {
     struct wasm_extern found;
-    if (!wasm_instance_export(core, name, bytes, &found) || found.kind != WASM_FUNC)
+    const struct wasm_export *export =
+        wasm_module_find_export(wasm_instance_module(e->core), name, bytes);
+    if (!export || export->type.kind != WASM_FUNC || export->index < e->import_count ||
+        !wasm_instance_export(e->core, name, bytes, &found))
         return NULL;
     return found.of.func;
+}
+
+static bool is_imported(const struct exporter *e, const struct wasm_func *func)
+{
+    for (uint32_t i = 0; i < e->import_count; i++)
+        if (e->imports[i].of.func == func)
+            return true;
+    return false;
 }
 
 static bool has_type(const struct wasm_func *func, uint32_t params, uint32_t results)
@@ -106,16 +128,19 @@ static bool has_type(const struct wasm_func *func, uint32_t params, uint32_t res
 }
 
 /* The exported function as a component function, NULL with ERR_OK when its name says nothing. */
-static enum err make_export(struct comp_sub *sub, struct wasm_instance *core,
-                            const struct wasm_export *export, size_t interface_bytes,
-                            struct comp_func **out, struct report *report)
+static enum err make_export(const struct exporter *e, const struct wasm_export *export,
+                            size_t interface_bytes, struct comp_func **out,
+                            struct report *report)
 {
+    struct comp_sub *sub = e->sub;
     struct comp_instance *instance = sub->instance;
     static const struct comp_functype nothing;
     const struct comp_functype *type = &nothing;
-    struct wasm_func *func = find_func(core, export->name, export->name_bytes);
+    struct wasm_func *func = find_func(e, export->name, export->name_bytes);
     struct buf post;
     *out = NULL;
+    if (!func)
+        return ERR_OK;
     if (interface_bytes < export->name_bytes) {
         type = comp_linker_find_export(instance->linker, export->name, interface_bytes,
                                        export->name + interface_bytes + 1,
@@ -142,7 +167,7 @@ static enum err make_export(struct comp_sub *sub, struct wasm_instance *core,
         buf_deinit(&post);
         return no_memory(report);
     }
-    struct wasm_func *post_return = find_func(core, post.data, post.count);
+    struct wasm_func *post_return = find_func(e, post.data, post.count);
     buf_deinit(&post);
     if (post_return && has_type(post_return, sig.result_count, 0))
         result->options.post_return = post_return;
@@ -213,17 +238,22 @@ enum err comp_core_instantiate(struct comp_instance *instance, struct report *re
     if (err)
         return err;
 
+    const struct exporter exporter = {sub, core, imports, import_count};
+    if (instance->start_count && is_imported(&exporter, instance->starts[0]))
+        return err_set(report, ERR_INVALID, "the module's start function is the host's");
     struct wasm_extern memory;
     if (wasm_instance_export(core, "memory", 6, &memory) && memory.kind == WASM_MEMORY)
         sub->core_options.memory = memory.of.memory;
-    struct wasm_func *realloc = find_func(core, "cabi_realloc", 12);
+    struct wasm_func *realloc = find_func(&exporter, "cabi_realloc", 12);
     if (realloc && has_type(realloc, 4, 1))
         sub->core_options.realloc = realloc;
-    struct wasm_func *initialize = find_func(core, "_initialize", 11);
+    struct wasm_func *initialize = find_func(&exporter, "_initialize", 11);
     if (initialize && has_type(initialize, 0, 0))
         instance->starts[instance->start_count++] = initialize;
 
     uint32_t export_count = wasm_module_export_count(module);
+    if (export_count > EXPORTS_MAX)
+        return err_set(report, ERR_LIMIT, "the module has more than %d exports", EXPORTS_MAX);
     sub->exports.items = arena_calloc(&instance->arena, export_count + 1,
                                       sizeof *sub->exports.items);
     if (!sub->exports.items)
@@ -236,7 +266,7 @@ enum err comp_core_instantiate(struct comp_instance *instance, struct report *re
         if (export->type.kind != WASM_FUNC ||
             (export->name_bytes > 10 && memcmp(export->name, "cabi_post_", 10) == 0))
             continue;
-        err = make_export(sub, core, export, interface_bytes, &func, report);
+        err = make_export(&exporter, export, interface_bytes, &func, report);
         if (err)
             return err;
         if (func && !add_export(sub, export, interface_bytes, export_count + 1, func))

@@ -104,6 +104,9 @@ enum comp_host_result wasi_ok(struct comp_host_call *call, struct comp_value *re
                               const struct comp_value *value);
 enum comp_host_result wasi_err(struct comp_host_call *call, struct comp_value *result,
                                const struct comp_value *value);
+/* ok(own) of a new resource (NULL: no memory), dropped again when there is no memory for that. */
+enum comp_host_result wasi_ok_own(struct comp_host_call *call, struct comp_value *result,
+                                  void *rep, comp_resource_drop drop);
 enum comp_host_result wasi_no_memory(struct comp_host_call *call);
 
 struct wasi_func {
@@ -135,5 +138,7 @@ enum err wasi_preview1_register(struct comp_linker *linker, struct wasi_binding 
 /* io.c: NULL when memory is out. */
 struct wasi_input *wasi_input_create(struct wasi_ctx *ctx, enum wasi_stream_kind kind);
 struct wasi_out *wasi_out_create(struct wasi_ctx *ctx, enum wasi_stream_kind kind);
+void wasi_input_drop(void *host, void *rep);
+void wasi_out_drop(void *host, void *rep);
 
 #endif

@@ -169,11 +169,7 @@ static enum comp_host_result fields_from_list(struct comp_host_call *call,
             return wasi_no_memory(call);
         }
     }
-    struct comp_value own = comp_own(fields);
-    if (comp_ok(call->arena, &own, result))
-        return COMP_HOST_DONE;
-    free_fields(fields);
-    return wasi_no_memory(call);
+    return wasi_ok_own(call, result, fields, drop_fields);
 }
 
 static struct comp_value field_value(struct comp_host_call *call, const struct field *field)

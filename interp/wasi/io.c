@@ -1,6 +1,8 @@
 /* wasi:io: error, poll, streams. Source: WASI 0.2.9 proposals/io. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "interp/wasi/ctx.h"
@@ -150,7 +152,7 @@ struct wasi_out *wasi_out_create(struct wasi_ctx *ctx, enum wasi_stream_kind kin
     return out;
 }
 
-static void drop_input(void *host, void *rep)
+void wasi_input_drop(void *host, void *rep)
 {
     struct wasi_input *input = rep;
     (void)host;
@@ -159,7 +161,7 @@ static void drop_input(void *host, void *rep)
     mem_free(input->ctx->heap, input);
 }
 
-static void drop_output(void *host, void *rep)
+void wasi_out_drop(void *host, void *rep)
 {
     struct wasi_out *out = rep;
     (void)host;
@@ -278,8 +280,10 @@ static int put(struct wasi_out *out, const uint8_t *data, size_t bytes)
         return 0;
     }
     while (bytes) {
-        ssize_t put_bytes = out->is_append ? write(out->fd, data, bytes)
-                                           : pwrite(out->fd, data, bytes, (off_t)out->offset);
+        struct iovec part = {(void *)(uintptr_t)data, bytes};
+        ssize_t put_bytes = out->is_append
+                                ? pwritev2(out->fd, &part, 1, 0, RWF_APPEND)
+                                : pwritev2(out->fd, &part, 1, (off_t)out->offset, 0);
         if (put_bytes < 0 && errno == EINTR)
             continue;
         if (put_bytes < 0)
@@ -445,8 +449,8 @@ enum err wasi_io_register(struct comp_linker *linker, struct wasi_binding *bindi
     if (!err)
         err = comp_linker_resource(linker, POLL, "pollable", drop_pollable, report);
     if (!err)
-        err = comp_linker_resource(linker, STREAMS, "input-stream", drop_input, report);
+        err = comp_linker_resource(linker, STREAMS, "input-stream", wasi_input_drop, report);
     if (!err)
-        err = comp_linker_resource(linker, STREAMS, "output-stream", drop_output, report);
+        err = comp_linker_resource(linker, STREAMS, "output-stream", wasi_out_drop, report);
     return err ? err : wasi_define(linker, funcs, sizeof funcs / sizeof *funcs, binding, report);
 }

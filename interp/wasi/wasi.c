@@ -266,6 +266,17 @@ enum comp_host_result wasi_ok(struct comp_host_call *call, struct comp_value *re
     return comp_ok(call->arena, value, result) ? COMP_HOST_DONE : wasi_no_memory(call);
 }
 
+enum comp_host_result wasi_ok_own(struct comp_host_call *call, struct comp_value *result,
+                                  void *rep, comp_resource_drop drop)
+{
+    struct comp_value own = comp_own(rep);
+    if (rep && comp_ok(call->arena, &own, result))
+        return COMP_HOST_DONE;
+    if (rep)
+        drop(call->host, rep);
+    return wasi_no_memory(call);
+}
+
 enum comp_host_result wasi_err(struct comp_host_call *call, struct comp_value *result,
                                const struct comp_value *value)
 {

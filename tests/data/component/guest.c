@@ -29,7 +29,8 @@ IMPORT("[resource-drop]thing") void thing_drop(u32 self);
 extern u8 __heap_base;
 static u8 *heap;
 static u32 reallocs, frees;
-static int realloc_mode; /* 1: misaligned, 2: out of bounds, 3: traps, 4: never ends */
+static int realloc_mode; /* 1: misaligned, 2: out of bounds, 3: traps, 4: never ends, 5: calls out */
+static int post_calls_out;
 
 EXPORT("cabi_realloc") void *cabi_realloc(void *old, u32 old_bytes, u32 align, u32 bytes)
 {
@@ -40,8 +41,10 @@ EXPORT("cabi_realloc") void *cabi_realloc(void *old, u32 old_bytes, u32 align, u
         return (void *)0xFFFFFF00;
     if (realloc_mode == 3)
         __builtin_trap();
+    if (realloc_mode == 5)
+        host_sum(0, 0);
     while (realloc_mode == 4)
-        heap += 0;
+        __asm__ volatile("");
     if (!heap)
         heap = &__heap_base;
     heap = (u8 *)(((u32)heap + align - 1) & ~(align - 1));
@@ -293,8 +296,11 @@ static int do_control(const struct text *command)
     } else if (is(command, "loop")) {
         for (;;)
             __asm__ volatile("");
+    } else if (is(command, "post-return-calls-out")) {
+        post_calls_out = 1;
     } else if (is(command, "realloc-misaligned") || is(command, "realloc-out-of-bounds") ||
-               is(command, "realloc-traps") || is(command, "realloc-loops")) {
+               is(command, "realloc-traps") || is(command, "realloc-loops") ||
+               is(command, "realloc-calls-out")) {
         struct {
             const u32 *data;
             u32 count;
@@ -302,6 +308,7 @@ static int do_control(const struct text *command)
         realloc_mode = is(command, "realloc-misaligned")      ? 1
                        : is(command, "realloc-out-of-bounds") ? 2
                        : is(command, "realloc-traps")         ? 3
+                       : is(command, "realloc-calls-out")     ? 5
                                                               : 4;
         host_count(5, &list);
     } else if (is(command, "trap")) {
@@ -361,4 +368,6 @@ EXPORT("cabi_post_test:guest/run#run") void after_run(void *result)
 {
     (void)result;
     frees++;
+    if (post_calls_out)
+        host_sum(0, 0);
 }

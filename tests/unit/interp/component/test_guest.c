@@ -415,6 +415,9 @@ static void bad_values_trap(void **state)
         {"realloc-misaligned", "trap realloc return: result not aligned"},
         {"realloc-out-of-bounds", "trap realloc return: beyond end of memory"},
         {"realloc-traps", "trap unreachable"},
+        {"realloc-loops", "trap "},
+        {"realloc-calls-out", "trap cannot leave component instance"},
+        {"post-return-calls-out", "trap cannot leave component instance"},
         {"trap", "trap unreachable"},
     };
     (void)state;
