@@ -172,6 +172,84 @@ static double measure(const struct program *program)
     return interpreted / native;
 }
 
+/* ---- host calls, waiting, instantiating -------------------------------------------------- */
+
+/* (module (import "h" "f" (func $f (param i32) (result i32))) (memory 1)
+ *   (func (export "run") (param i32) (result i32) (local i32)
+ *     (loop (local.set 1 (i32.add (local.get 1) (call $f (local.get 0))))
+ *           (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))) (local.get 1))) */
+static const uint8_t calls_wasm[] = {
+    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x06, 0x01, 0x60, 0x01, 0x7f, 0x01, 0x7f,
+    0x02, 0x07, 0x01, 0x01, 0x68, 0x01, 0x66, 0x00, 0x00, 0x03, 0x02, 0x01, 0x00, 0x05, 0x03, 0x01,
+    0x00, 0x01, 0x07, 0x07, 0x01, 0x03, 0x72, 0x75, 0x6e, 0x00, 0x01, 0x0a, 0x1d, 0x01, 0x1b, 0x01,
+    0x01, 0x7f, 0x03, 0x40, 0x20, 0x01, 0x20, 0x00, 0x10, 0x00, 0x6a, 0x21, 0x01, 0x20, 0x00, 0x41,
+    0x01, 0x6b, 0x22, 0x00, 0x0d, 0x00, 0x0b, 0x20, 0x01, 0x0b,
+};
+
+static enum wasm_host_result host_done(struct wasm_host_call *call, void *user)
+{
+    (void)user;
+    call->values[0].i32 &= 1;
+    return WASM_HOST_DONE;
+}
+static enum wasm_host_result host_wait(struct wasm_host_call *call, void *user)
+{
+    (void)user;
+    return call->state->step++ == 0 ? WASM_HOST_WAIT : WASM_HOST_DONE;
+}
+
+static double host_ns(wasm_host_fn fn, uint32_t calls)
+{
+    static const uint8_t i32[1] = {WASM_I32};
+    const struct wasm_functype type = {1, 1, i32, i32};
+    struct report report = {0};
+    struct guest guest;
+    if (wasm_module_create(calls_wasm, sizeof calls_wasm, &guest.module, &report) != ERR_OK ||
+        wasm_store_create(NULL, &guest.store, &report) != ERR_OK)
+        die("host calls", report.text);
+    struct wasm_extern import = {
+        WASM_FUNC, {.func = wasm_func_create_host(guest.store, &type, "f", fn, NULL)}}, run;
+    if (wasm_instance_create(guest.store, guest.module, &import, 1, &guest.instance, &report) !=
+            ERR_OK ||
+        wasm_thread_create(guest.store, &guest.thread) != ERR_OK ||
+        !wasm_instance_export(guest.instance, "run", 3, &run))
+        die("host calls", report.text);
+    union wasm_value args[1] = {{.i32 = calls}};
+    double start = cpu_ms();
+    if (wasm_thread_call(guest.thread, run.of.func, args) != ERR_OK)
+        die("host calls", "refused");
+    while (wasm_thread_run(guest.thread, 1000000000) == WASM_RUN_WAIT)
+        ;
+    double ns = (cpu_ms() - start) * 1e6 / calls;
+    close_guest(&guest);
+    return ns;
+}
+
+static double instantiate_ns(const char *name, int count)
+{
+    struct guest first, guest;
+    open_guest(&first, name);
+    struct report report = {0};
+    struct wasm_extern run;
+    double start = cpu_ms();
+    for (int i = 0; i < count; i++) {
+        if (wasm_store_create(NULL, &guest.store, &report) != ERR_OK ||
+            wasm_instance_create(guest.store, first.module, NULL, 0, &guest.instance, &report) !=
+                ERR_OK ||
+            wasm_thread_create(guest.store, &guest.thread) != ERR_OK ||
+            !wasm_instance_export(guest.instance, "run", 3, &run))
+            die(name, report.text);
+        union wasm_value args[1] = {{.i32 = 0}};
+        if (wasm_thread_call(guest.thread, run.of.func, args) != ERR_OK ||
+            wasm_thread_run(guest.thread, 1000000) != WASM_RUN_DONE)
+            die(name, "does not run");
+        wasm_store_destroy(guest.store);
+    }
+    double ns = (cpu_ms() - start) * 1e6 / count;
+    close_guest(&first);
+    return ns;
+}
+
 int main(int argc, char **argv)
 {
     int first = 1;
@@ -210,5 +288,11 @@ int main(int argc, char **argv)
     }
     if (count > 0 && !as_json)
         printf("geometric mean of %d: %.2f\n", count, __builtin_exp(sum / count));
+    if (first == argc && !as_json) {
+        printf("host call and back: %.1f ns; waiting and resuming: %.1f ns\n",
+               host_ns(host_done, 20000000), host_ns(host_wait, 5000000));
+        printf("store, instance, thread, first call, destroy (coremark guest): %.1f us\n",
+               instantiate_ns("coremark", 20000) / 1000);
+    }
     return 0;
 }

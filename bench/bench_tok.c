@@ -1,7 +1,8 @@
 /* links: engine/text
  * Tokenizer speed on one thread: MB/s of encoding (specials parsed) and decoding.
  *   build/bench/bench_tok [FILE...]     more texts to measure
- * Without files: C sources of this repository (ASCII), and a mixture of scripts from tests/vectors. */
+ * Without files: C sources of this repository (ASCII), and a mixture of scripts from tests/vectors.
+ */
 #include <glob.h>
 #include <stdio.h>
 
@@ -10,7 +11,7 @@
 #include "tests/vectors/tokenizer/vocab.h"
 
 #define TEXT_BYTES (8u << 20)
-#define ROUNDS 5
+#define ROUNDS     5
 
 static void append_file(struct buf *text, const char *path)
 {
@@ -72,7 +73,8 @@ static void measure(const struct tok *tok, const char *name, const char *kind,
     for (int round = 0; round < ROUNDS; round++) {
         ids.count = 0;
         uint64_t from = clock_now_ns();
-        CHECK(tok_encode(tok, text->data, text->count, TOK_PARSE_SPECIALS, &ids, &report) == ERR_OK);
+        CHECK(tok_encode(tok, text->data, text->count, TOK_PARSE_SPECIALS, &ids, &report) ==
+              ERR_OK);
         encode_s = best_seconds(&encode_ns, from);
         buf_clear(&back);
         from = clock_now_ns();

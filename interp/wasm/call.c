@@ -10,9 +10,16 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
+#include "interp/wasm/opcodes.h"
 #include "interp/wasm/slow.h"
 
-enum { SWITCH_SLOTS = 4, ACTIVATIONS_MAX = 20000, CALL_WORDS = 3, CALL_TABLE_WORDS = 4 };
+enum {
+    SWITCH_SLOTS = 4,
+    ACTIVATIONS_MAX = 20000,
+    EXCEPTIONS_MAX = 100000, /* of a store, alive */
+    CALL_WORDS = 3,
+    CALL_TABLE_WORDS = 4
+};
 
 void wasm_thread_enter(struct wasm_thread *thread, struct wasm_instance *instance)
 {
@@ -331,17 +338,33 @@ int slow_return_call_table(struct wasm_regs *g)
 
 /* ---- exceptions -------------------------------------------------------------------------- */
 
+/* An exception that no exnref names dies when it is caught; the others live as long as the store,
+ * within EXCEPTIONS_MAX. */
+static void exception_free(struct wasm_store *store, struct wasm_exception *exception)
+{
+    struct wasm_exception **link = &store->exceptions;
+    while (*link != exception) /* the newest, most often */
+        link = &(*link)->next;
+    *link = exception->next;
+    store->exception_count--;
+    mem_free(&store->heap, exception);
+}
+
 /* Writes what the clause wants to its slots and goes to its landing pad. */
 static void land(struct wasm_regs *g, const struct wasm_code *code,
                  const struct wasm_code_catch *catch, struct wasm_exception *exception)
 {
     union wasm_value *to = g->R + catch->slot;
-    if (catch->kind == 0 || catch->kind == 1) {
+    if (catch->kind == WASM_CATCH || catch->kind == WASM_CATCH_REF) {
         memcpy(to, exception->values, exception->slot_count * sizeof *to);
         to += exception->slot_count;
     }
-    if (catch->kind == 1 || catch->kind == 3)
+    if (catch->kind == WASM_CATCH_REF || catch->kind == WASM_CATCH_ALL_REF) {
         to->ref = exception;
+        exception->named = true;
+    } else if (!exception->named) {
+        exception_free(g->x->store, exception);
+    }
     g->p = code->words + catch->target;
 }
 
@@ -362,7 +385,7 @@ static int unwind(struct wasm_regs *g, struct wasm_exception *exception)
         for (uint32_t i = 0; i < code->catch_count; i++) {
             const struct wasm_code_catch *catch = &code->catches[i];
             if (at < catch->start || at >= catch->end ||
-                (catch->kind <= 1 && instance->tags[catch->tag] != exception->tag))
+                (catch->kind <= WASM_CATCH_REF && instance->tags[catch->tag] != exception->tag))
                 continue;
             if (instance != x->instance) {
                 wasm_thread_enter(x, instance);
@@ -385,6 +408,8 @@ static int unwind(struct wasm_regs *g, struct wasm_exception *exception)
         p--; /* inside the call */
     }
     *g = start;
+    if (!exception->named)
+        exception_free(x->store, exception);
     return trap(g, TRAP_EXCEPTION);
 }
 
@@ -394,13 +419,16 @@ int slow_throw(struct wasm_regs *g)
     const struct wasm_tag *tag = g->x->instance->tags[g->p[1].imm];
     uint32_t slots = wasm_type_slots(tag->type->params, tag->type->param_count);
     struct wasm_exception *exception =
-        mem_alloc(&store->heap, sizeof *exception + slots * sizeof(union wasm_value));
+        store->exception_count < EXCEPTIONS_MAX
+            ? mem_alloc(&store->heap, sizeof *exception + slots * sizeof(union wasm_value))
+            : NULL;
     if (!exception)
         return trap(g, TRAP_OUT_OF_MEMORY);
     *exception = (struct wasm_exception){
         .next = store->exceptions, .tag = tag, .slot_count = slots};
     memcpy(exception->values, g->R + g->p[1].a, slots * sizeof(union wasm_value));
     store->exceptions = exception;
+    store->exception_count++;
     g->fuel -= g->p[2].charge;
     return settled(g, unwind(g, exception));
 }

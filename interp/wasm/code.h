@@ -20,7 +20,8 @@
  * taken branch charges the difference of its source's and its target's potentials; a call charges
  * its own and leaves 0 behind; a return charges its own. So `fuel` - potential is exact at every
  * instruction, whatever the path. It is checked (sign of `fuel`) by taken branches and calls.
- * Before a loop whose head's potential is over POTENTIAL_MAX a `charge` instruction resets it,
+ * Bulk instructions cost one unit more for each BULK_BYTES_PER_UNIT they touch, memory.grow the
+ * same. Before a loop whose head's potential is over POTENTIAL_MAX a `charge` instruction resets it,
  * which bounds the overshoot to the straight line behind the last check. */
 #ifndef INTERP_WASM_CODE_H
 #define INTERP_WASM_CODE_H
@@ -47,6 +48,7 @@ enum {
     RECORD_SLOTS = 2,        /* return pc, caller's R */
     HOST_CELLS_MIN = 16,     /* of wasm_host_call.values */
     POTENTIAL_MAX = 64,
+    BULK_BYTES_PER_UNIT = 64,
     NESTED_MAX = 64, /* wasm_thread_call_nested within each other */
 };
 
@@ -107,7 +109,7 @@ struct wasm_code_catch {
     uint32_t start, end;
     uint32_t target; /* word */
     uint16_t slot;   /* where the caught values go */
-    uint8_t kind;    /* 0 catch, 1 catch_ref, 2 catch_all, 3 catch_all_ref */
+    uint8_t kind;    /* enum wasm_catch */
     uint32_t tag;
 };
 
@@ -200,13 +202,12 @@ struct wasm_tag {
     const struct wasm_functype *type; /* interned */
 };
 
-/* A thrown exception; exnref points here. Freed with the store, or when the store's count of
- * them passes a bound and nothing can reach it (exception.c). */
+/* A thrown exception; exnref points here. */
 struct wasm_exception {
     struct wasm_exception *next;
     const struct wasm_tag *tag;
     uint32_t slot_count;
-    bool marked;
+    bool named; /* an exnref may exist */
     union wasm_value values[];
 };
 
@@ -220,7 +221,7 @@ struct wasm_store {
     struct wasm_instance *instances;
     struct wasm_thread *threads;
     struct wasm_exception *exceptions;
-    uint32_t exception_count, exception_bound;
+    uint32_t exception_count;
     struct wasm_type_ref *type_refs; /* interned types that the store holds */
 };
 

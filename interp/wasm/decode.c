@@ -668,7 +668,8 @@ static void custom_section(struct decoder *d)
 
 /* ---- the "name" section ------------------------------------------------------------------ */
 
-/* Function names are a convenience: whatever is wrong in here is left out without a word. */
+/* Function names are a convenience: whatever is wrong in here is left out without a word. They are
+ * only shown, so they are kept as plain text. */
 static void function_names(struct wasm_module *m, const uint8_t *at, const uint8_t *end)
 {
     const char *problem;
@@ -682,8 +683,13 @@ static void function_names(struct wasm_module *m, const uint8_t *at, const uint8
             return;
         const char *text = (const char *)at;
         at += bytes;
-        if (index < m->func_count && !m->func_names[index] && utf8_is_valid(text, bytes))
-            m->func_names[index] = arena_strdup(&m->arena, text, bytes);
+        if (index >= m->func_count || m->func_names[index] || !utf8_is_valid(text, bytes))
+            continue;
+        char *copy = arena_strdup(&m->arena, text, bytes);
+        if (!copy)
+            return;
+        utf8_clean(copy, bytes);
+        m->func_names[index] = copy;
     }
 }
 

@@ -472,7 +472,7 @@ static const struct sequence {
 };
 
 /* A trie in a hash table: (node, instruction) -> node; node 0 is the root. */
-enum { TRIE_SLOTS = 1 << 13 };
+enum { TRIE_BITS = 14, TRIE_SLOTS = 1 << TRIE_BITS };
 static struct trie_slot {
     uint32_t key; /* parent << 16 | instruction, plus 1; 0 = free */
     uint16_t node;
@@ -482,7 +482,7 @@ static pthread_once_t trie_once = PTHREAD_ONCE_INIT;
 
 static struct trie_slot *trie_at(uint32_t parent, uint16_t op)
 {
-    uint32_t key = (parent << 16 | op) + 1, i = key * 2654435761u >> 19;
+    uint32_t key = (parent << 16 | op) + 1, i = key * 2654435761u >> (32 - TRIE_BITS);
     while (trie[i].key && trie[i].key != key)
         i = (i + 1) % TRIE_SLOTS;
     return &trie[i];

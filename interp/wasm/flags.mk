@@ -1,7 +1,8 @@
 # The handlers: small functions whose tail calls must become jumps. Guests' types make nearly every
 # line of ops.def a deliberate conversion.
-CFLAGS_interp/wasm/exec.c := -foptimize-sibling-calls -fno-math-errno -fno-stack-protector \
-    -fcf-protection=none -fomit-frame-pointer -fno-tree-loop-distribute-patterns -Wno-conversion
+CFLAGS_interp/wasm/exec.c = -fno-math-errno -fno-stack-protector -fcf-protection=none \
+    -fomit-frame-pointer -Wno-conversion \
+    $(if $(findstring clang,$(CC)),,-foptimize-sibling-calls -fno-tree-loop-distribute-patterns)
 ifneq ($(SAN),)
 # Under sanitizers tail calls are not guaranteed, and guard pages are theirs.
 CFLAGS_interp/wasm := -DWASM_LOOP_DISPATCH=1 -DWASM_EXPLICIT_BOUNDS=1

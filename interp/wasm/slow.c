@@ -49,6 +49,11 @@ static void result(struct wasm_regs *g, const struct wasm_limits *limits, int64_
 {
     g->R[g->p[1].c].i64 = limits->is64 ? (uint64_t)value : (uint32_t)value;
 }
+/* Long work uses fuel by its size; the next branch or call notices. */
+static void charge(struct wasm_regs *g, uint64_t bytes)
+{
+    g->fuel -= (int64_t)(bytes / BULK_BYTES_PER_UNIT);
+}
 static bool fits(uint64_t at, uint64_t count, uint64_t size)
 {
     return count <= size && at <= size - count;
@@ -72,7 +77,9 @@ int slow_memory_size(struct wasm_regs *g)
 int slow_memory_grow(struct wasm_regs *g)
 {
     struct wasm_memory *memory = memory_at(g, g->p[1].imm);
+    uint64_t before = memory->bytes;
     result(g, &memory->limits, wasm_memory_grow(memory, address(operands(g), &memory->limits)));
+    charge(g, memory->bytes - before);
     g->M = g->x->instance->memories[0]->data;
     return next(g, 2);
 }
@@ -86,6 +93,7 @@ int slow_memory_copy(struct wasm_regs *g)
     uint64_t count = address(&o[2], &narrower);
     if (!fits(at, count, to->bytes) || !fits(source, count, from->bytes))
         return trap(g, TRAP_MEMORY);
+    charge(g, count);
     if (count > 0)
         memmove(to->data + at, from->data + source, count);
     return next(g, 3);
@@ -98,6 +106,7 @@ int slow_memory_fill(struct wasm_regs *g)
     uint64_t at = address(&o[0], &memory->limits), count = address(&o[2], &memory->limits);
     if (!fits(at, count, memory->bytes))
         return trap(g, TRAP_MEMORY);
+    charge(g, count);
     if (count > 0)
         memset(memory->data + at, (int)(o[1].i32 & 0xFF), count);
     return next(g, 3);
@@ -113,6 +122,7 @@ int slow_memory_init(struct wasm_regs *g)
     uint32_t bytes = g->x->instance->data_dropped[index1(g)] ? 0 : data->bytes;
     if (!fits(at, count, memory->bytes) || !fits(source, count, bytes))
         return trap(g, TRAP_MEMORY);
+    charge(g, count);
     if (count > 0)
         memcpy(memory->data + at, data->data + source, count);
     return next(g, 3);
@@ -158,7 +168,9 @@ int slow_table_grow(struct wasm_regs *g)
 {
     const union wasm_value *o = operands(g);
     struct wasm_table *table = table_at(g, index1(g));
+    uint64_t before = table->size;
     result(g, &table->limits, wasm_table_grow(table, address(&o[1], &table->limits), o[0].ref));
+    charge(g, (table->size - before) * sizeof(void *));
     return next(g, 3);
 }
 
@@ -169,6 +181,7 @@ int slow_table_fill(struct wasm_regs *g)
     uint64_t at = address(&o[0], &table->limits), count = address(&o[2], &table->limits);
     if (!fits(at, count, table->size))
         return trap(g, TRAP_TABLE);
+    charge(g, count * sizeof(void *));
     for (uint64_t i = 0; i < count; i++)
         table->items[at + i] = o[1].ref;
     return next(g, 3);
@@ -183,6 +196,7 @@ int slow_table_copy(struct wasm_regs *g)
     uint64_t count = address(&o[2], &narrower);
     if (!fits(at, count, to->size) || !fits(source, count, from->size))
         return trap(g, TRAP_TABLE);
+    charge(g, count * sizeof(void *));
     if (count > 0)
         memmove(to->items + at, from->items + source, count * sizeof *to->items);
     return next(g, 3);
@@ -195,6 +209,7 @@ int slow_table_init(struct wasm_regs *g)
     uint64_t at = address(&o[0], &table->limits);
     if (!wasm_instance_init_table(g->x->instance, index1(g), table, at, o[1].i32, o[2].i32))
         return trap(g, TRAP_TABLE);
+    charge(g, o[2].i32 * sizeof(void *));
     return next(g, 3);
 }
 

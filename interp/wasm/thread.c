@@ -132,6 +132,9 @@ static void note_trap(struct wasm_thread *thread)
     if (thread->trap != TRAP_TEXT)
         wasm_thread_trap(thread, "%s", wasm_trap_words(thread->trap));
     wasm_trap_record(thread);
+    /* A stack that was used up to its end gives its pages back. */
+    if (thread->trap == TRAP_STACK && thread->nested == 0)
+        madvise(thread->stack, thread->stack_bytes, MADV_DONTNEED);
 }
 
 enum wasm_run wasm_thread_run(struct wasm_thread *thread, uint64_t fuel)
@@ -200,6 +203,8 @@ enum wasm_run wasm_thread_call_nested(struct wasm_thread *thread, struct wasm_fu
     size_t outer_base = thread->activation_base;
     enum wasm_exit outer_exit = thread->exit;
     bool outer_settled = thread->settled;
+    uint64_t outer_used = thread->used;
+    int64_t outer_granted = thread->granted;
     union wasm_value *Q = thread->host_free;
     int64_t granted = fuel > INT64_MAX / 2 ? INT64_MAX / 2 : (int64_t)fuel;
     enum wasm_run result = WASM_RUN_DONE;
@@ -213,7 +218,8 @@ enum wasm_run wasm_thread_call_nested(struct wasm_thread *thread, struct wasm_fu
     thread->nested++;
     thread->in_host = false;
     thread->activation_base = thread->activations.count;
-    thread->saved.fuel = granted;
+    thread->used += (uint64_t)(outer_granted - outer.fuel);
+    thread->granted = thread->saved.fuel = granted;
     thread->settled = true;
     carry_on(thread, enter_bottom(thread, func, Q));
     if (thread->exit == EXIT_FUEL_LABEL || thread->exit == EXIT_FUEL_CALL) {
@@ -231,6 +237,8 @@ enum wasm_run wasm_thread_call_nested(struct wasm_thread *thread, struct wasm_fu
     int64_t used = granted - thread->saved.fuel;
     thread->saved = outer;
     thread->saved.fuel -= used;
+    thread->used = outer_used;
+    thread->granted = outer_granted;
     thread->exit = outer_exit;
     thread->settled = outer_settled;
     thread->activation_base = outer_base;

@@ -79,7 +79,6 @@ enum { CLASS_INT, CLASS_F64, CLASS_F32, CLASS_COUNT, CLASS_V128 = CLASS_COUNT };
 
 struct translator {
     struct wasm_module *module;
-    struct wasm_program *program;
     const struct wasm_func_def *def;
     const struct wasm_functype *type;
     uint32_t source; /* offset of the current instruction */
@@ -572,12 +571,63 @@ static void unary(struct translator *t, unsigned op, uint8_t out)
     word(t, at, 1)->a = (uint16_t)a.slot;
 }
 
+/* The instruction of a binary family that takes its second operand from memory, and the load that
+ * it replaces; false when there is none. */
+static bool memory_form(unsigned op, unsigned *with_memory, unsigned *load)
+{
+    switch (op) {
+#define ROW(name, type)               \
+    case OP_##name##_ss_S:            \
+        *with_memory = OP_##name##_am_S; \
+        *load = OP_##type##_load_s_S; \
+        return true;
+        ROW(i32_add, i32)
+        ROW(i32_and, i32)
+        ROW(i32_or, i32)
+        ROW(i32_xor, i32)
+        ROW(i64_add, i64)
+        ROW(i64_xor, i64)
+        ROW(f32_add, f32)
+        ROW(f32_sub, f32)
+        ROW(f32_mul, f32)
+        ROW(f64_add, f64)
+        ROW(f64_sub, f64)
+        ROW(f64_mul, f64)
+#undef ROW
+    default:
+        return false;
+    }
+}
+
+/* x is what the last instruction but one made, y what the last one loaded: then x can stay in the
+ * accumulator, which the load would have taken. */
+static bool binary_with_memory(struct translator *t, const struct number_op *info,
+                               const struct value *x, const struct value *y)
+{
+    unsigned with_memory, load_op;
+    struct emitted *op = last_op(t);
+    unsigned class_ = class_of(info->in);
+    if (!op || !memory_form(info->op, &with_memory, &load_op) || op->op != load_op ||
+        !op->has_result || y->kind != V_TEMP || word(t, op->word, 1)->c != y->home ||
+        x->kind != V_TEMP || t->acc_before[class_].slot != x->home)
+        return false;
+    union wasm_word address = *word(t, op->word, 1);
+    unemit(t);
+    consume_acc(t, x);
+    uint32_t at = emit_result(t, with_memory, info->out, true);
+    word(t, at, 1)->a = address.a;
+    word(t, at, 1)->imm = address.imm;
+    return true;
+}
+
 static void binary(struct translator *t, const struct number_op *info)
 {
     unsigned op = info->op;
     bool is_float = info->in == WASM_F32 || info->in == WASM_F64;
     bool swaps = info->shape != BINARY;
     struct value y = pop(t), x = pop(t);
+    if (binary_with_memory(t, info, &x, &y))
+        return;
     if (y.kind == V_CONST && (op == OP_i32_sub_ss_S || op == OP_i64_sub_ss_S)) {
         uint64_t negated = op == OP_i32_sub_ss_S ? (uint32_t)-y.bits : -y.bits;
         if (fits_imm(negated, info->in)) {
@@ -1930,7 +1980,6 @@ static struct translator translator_make(struct wasm_module *module, uint32_t in
 {
     const struct wasm_func_def *def = &module->funcs[index];
     return (struct translator){.module = module,
-                               .program = module->translated,
                                .def = def,
                                .type = &module->types[def->type_index],
                                .guarded = wasm_memory_guards()};

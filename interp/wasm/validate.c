@@ -775,6 +775,8 @@ static enum err validate_func(struct validator *v, struct wasm_func_def *func)
         return fail(v, ERR_INVALID,
                     "END opcode expected: the function goes on behind its last end");
     }
+    if (v->stack_max > WASM_STACK_MAX) /* push looks only when its memory grows */
+        return fail(v, ERR_LIMIT, "more than %d operands on the stack", WASM_STACK_MAX);
     func->stack_max = (uint32_t)v->stack_max;
     func->label_max = (uint32_t)v->label_max;
     return ERR_OK;

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "engine/base/buf.h"
+#include "interp/wasm/limits.h"
 #include "interp/wasm/module.h"
 #include "interp/wasm/objdump.h"
 #include "interp/wasm/opcodes.h"
@@ -419,6 +420,49 @@ static void test_opcode_table(void **state)
     assert_string_equal(wasm_op_infos[WASM_OP_I64_EXTEND32_S].name, "i64.extend32_s");
 }
 
+/* Names are for people: they reach terminals in messages and dumps. */
+static void test_names_are_clean(void **state)
+{
+    (void)state;
+    struct buf out, body;
+    struct wasm_module *m;
+    struct report report;
+    header(&out, &body);
+    PUT(&body, "\1\x60\0\0");
+    put_section(&out, 1, &body);
+    PUT(&body, "\1\0");
+    put_section(&out, 3, &body);
+    PUT(&body, "\1\2\0\x0b");
+    put_section(&out, 10, &body);
+    PUT(&body, "\4name\1\x0a\1\0\7\x1b[2J\xc2\x9b\0");
+    put_section(&out, 0, &body);
+    assert_int_equal(create(&out, &m, &report), ERR_OK);
+    assert_string_equal(m->func_names[0], "?[2J???");
+    wasm_module_unref(m);
+    buf_deinit(&out);
+    buf_deinit(&body);
+}
+
+static void test_operand_limit(void **state)
+{
+    (void)state;
+    for (uint32_t extra = 0; extra < 2; extra++) {
+        struct buf body;
+        struct wasm_module *m;
+        struct report report;
+        buf_init(&body, NULL);
+        buf_putc(&body, 0);
+        for (uint32_t i = 0; i < WASM_STACK_MAX + extra; i++)
+            PUT(&body, "\x41\0");
+        PUT(&body, "\0\x0b");
+        struct buf bytes = one_function(body.data, body.count);
+        assert_int_equal(create(&bytes, &m, &report), extra ? ERR_LIMIT : ERR_OK);
+        wasm_module_unref(m);
+        buf_deinit(&bytes);
+        buf_deinit(&body);
+    }
+}
+
 static void test_objdump(void **state)
 {
     (void)state;
@@ -478,6 +522,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rich_module),    cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_names_are_clean), cmocka_unit_test(test_operand_limit),
         cmocka_unit_test(test_name_garbage),   cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_memory_runs_out), cmocka_unit_test(test_deep_nesting),
         cmocka_unit_test(test_huge_br_table),  cmocka_unit_test(test_many_locals),
