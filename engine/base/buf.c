@@ -98,6 +98,9 @@ bool buf_put_json(struct buf *buf, const char *text, size_t bytes)
         if (length == 0) {
             (void)buf_puts(buf, "\xEF\xBF\xBD");
             i++;
+        } else if (c == 0x7F || (c == 0xC2 && (unsigned char)text[i + 1] < 0xA0)) {
+            (void)buf_printf(buf, "\\u%04x", c == 0x7F ? c : (unsigned char)text[i + 1]);
+            i += length;
         } else if (length > 1) {
             (void)buf_append(buf, text + i, length);
             i += length;

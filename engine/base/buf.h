@@ -25,7 +25,8 @@ bool buf_puts(struct buf *buf, const char *text);
 bool buf_putc(struct buf *buf, char byte);
 bool buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Appends `text` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
+/* Appends `text` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD, control
+ * characters (C1 and DEL too: it may go to a terminal) are escaped. */
 bool buf_put_json(struct buf *buf, const char *text, size_t bytes);
 
 #endif

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/utf8.h"
+
 enum err err_set(struct report *report, enum err code, const char *format, ...)
 {
     if (report && report->code == ERR_OK) {
@@ -11,6 +13,7 @@ enum err err_set(struct report *report, enum err code, const char *format, ...)
         va_start(args, format);
         (void)vsnprintf(report->text, sizeof report->text, format, args);
         va_end(args);
+        utf8_clean(report->text, strlen(report->text));
     }
     return code;
 }
@@ -32,6 +35,7 @@ enum err err_prefix(struct report *report, const char *format, ...)
     size_t used = strlen(prefix);
     memcpy(report->text, prefix, used);
     (void)snprintf(report->text + used, sizeof report->text - used, ": %s", text);
+    utf8_clean(report->text, strlen(report->text));
     return report->code;
 }
 

@@ -34,7 +34,8 @@ struct report {
 };
 
 /* Stores the message if `report` is not NULL and still empty, and returns `code`, so that one
- * can write `return err_set(report, ERR_INVALID, "...")`. */
+ * can write `return err_set(report, ERR_INVALID, "...")`. Names from files and guests may be in
+ * it: what is stored has passed utf8_clean. */
 enum err err_set(struct report *report, enum err code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

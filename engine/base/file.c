@@ -144,5 +144,9 @@ enum err file_make_dirs(const char *path, struct report *report)
                            strerror(errno));
         partial[i] = kept;
     }
+    struct stat info;
+    if (bytes && (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)))
+        return err_set(report, ERR_IO, "cannot create folder %s: something else has its name",
+                       path);
     return ERR_OK;
 }

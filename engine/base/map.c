@@ -1,8 +1,14 @@
 /* Invariants: slot_count is 0 or a power of two; filled <= 3/4 slot_count; a slot is free
- * (key == NULL), a tombstone (key == tombstone) or live (value != NULL). */
+ * (key == NULL), a tombstone (key == &tombstone) or live (value != NULL). Only growing gives
+ * tombstones' slots back, so that when a map grows depends on the calls alone and not on where the
+ * seed happens to put its keys. */
 #include "engine/base/map.h"
 
+#include <pthread.h>
 #include <string.h>
+#include <sys/random.h>
+
+#include "engine/base/clock.h"
 
 struct map_slot {
     void *key;
@@ -12,26 +18,57 @@ struct map_slot {
 };
 
 static char tombstone;
+static uint64_t seed[2];
+static pthread_once_t seeded = PTHREAD_ONCE_INIT;
 
+static void make_seed(void)
+{
+    if (getrandom(seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
+        return;
+    seed[0] = clock_wall_ns(); /* a kernel without randomness yet: better than nothing */
+    seed[1] = (uint64_t)(uintptr_t)&seed ^ clock_now_ns() << 20;
+}
+
+static uint64_t rotate(uint64_t value, int bits)
+{
+    return value << bits | value >> (64 - bits);
+}
+
+static void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[2] += v[3];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[1];
+    v[0] += v[3];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] = rotate(v[2], 32);
+}
+
+/* SipHash-1-3 (Aumasson, Bernstein: SipHash: a fast short-input PRF, 2012). */
 uint64_t map_hash(const void *data, size_t bytes)
 {
-    /* Multiply-and-fold over 8-byte words (the idea of wyhash), read as little endian. */
+    (void)pthread_once(&seeded, make_seed);
+    uint64_t v[4] = {seed[0] ^ 0x736f6d6570736575u, seed[1] ^ 0x646f72616e646f6du,
+                     seed[0] ^ 0x6c7967656e657261u, seed[1] ^ 0x7465646279746573u};
     const unsigned char *at = data;
-    uint64_t hash = 0x9E3779B97F4A7C15u ^ bytes;
-    while (bytes) {
-        uint64_t word = 0;
-        size_t take = bytes < 8 ? bytes : 8;
-        for (size_t i = 0; i < take; i++)
+    for (size_t left = bytes;; left -= 8, at += 8) {
+        uint64_t word = left < 8 ? (uint64_t)bytes << 56 : 0;
+        for (size_t i = 0; i < 8 && i < left; i++)
             word |= (uint64_t)at[i] << (8 * i);
-        unsigned __int128 product =
-            (unsigned __int128)(hash ^ word) * 0xD6E8FEB86659FD93u;
-        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
-        at += take;
-        bytes -= take;
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
+        if (left < 8)
+            break;
     }
-    hash ^= hash >> 32;
-    hash *= 0xD6E8FEB86659FD93u;
-    return hash ^ hash >> 29;
+    v[2] ^= 0xFF;
+    for (int i = 0; i < 3; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 void map_init(struct map *map, struct mem_heap *heap)
@@ -67,7 +104,7 @@ static struct map_slot *free_slot(struct map_slot *slots, size_t slot_count, uin
 {
     size_t mask = slot_count - 1;
     size_t i = (size_t)hash & mask;
-    while (slots[i].value)
+    while (slots[i].key)
         i = (i + 1) & mask;
     return &slots[i];
 }
@@ -110,8 +147,7 @@ bool map_set(struct map *map, const void *key, size_t key_bytes, void *value)
     if (!copy)
         return false;
     slot = free_slot(map->slots, map->slot_count, hash);
-    if (slot->key != &tombstone)
-        map->filled++;
+    map->filled++;
     *slot = (struct map_slot){.key = copy, .key_bytes = key_bytes, .value = value, .hash = hash};
     map->count++;
     return true;

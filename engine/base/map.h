@@ -33,13 +33,13 @@ bool map_set(struct map *map, const void *key, size_t key_bytes, void *value)
 /* Removes and returns the value, NULL when there is none. */
 void *map_take(struct map *map, const void *key, size_t key_bytes);
 
-/* Iterates in no particular order: start with *at = 0; false at the end. `key` is borrowed. Values
+/* Iterates in an order that differs from run to run: start with *at = 0; false at the end. `key` is borrowed. Values
  * may be replaced and entries taken while iterating, nothing may be added. */
 bool map_next(const struct map *map, size_t *at, const void **key, size_t *key_bytes,
               void **value);
 
-/* 64-bit hash of a byte string; the same on every machine and run. Not for adversaries who must
- * not find collisions of *content* (use a cryptographic hash there). */
+/* 64-bit hash of a byte string under a secret drawn once per process, so that nobody can prepare
+ * keys that collide. It differs from run to run: never store it or let an order depend on it. */
 uint64_t map_hash(const void *data, size_t bytes);
 
 #endif

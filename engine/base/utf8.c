@@ -1,5 +1,7 @@
 #include "engine/base/utf8.h"
 
+#include <string.h>
+
 /* The range that the second byte must lie in depends on the first (table 3-7). Returns the whole
  * sequence's length, or 0 when `lead` cannot start one. */
 static size_t lead_length(unsigned char lead, unsigned char *low, unsigned char *high)
@@ -116,4 +118,16 @@ size_t utf8_put(uint32_t c, char out[4])
     out[2] = (char)(0x80 | (c >> 6 & 0x3F));
     out[3] = (char)(0x80 | (c & 0x3F));
     return 4;
+}
+
+void utf8_clean(char *text, size_t bytes)
+{
+    for (size_t at = 0; at < bytes;) {
+        size_t begin = at;
+        size_t length = utf8_sequence_bytes(text + at, bytes - at);
+        uint32_t c = utf8_next(text, bytes, &at);
+        bool is_control = c < 0x20 ? c != '\t' && c != '\n' : c >= 0x7F && c < 0xA0;
+        if (length == 0 || is_control)
+            memset(text + begin, '?', at - begin);
+    }
 }

@@ -21,4 +21,8 @@ uint32_t utf8_next(const char *text, size_t bytes, size_t *at);
 /* Writes 1 to 4 bytes and returns how many; code points out of range are written as U+FFFD. */
 size_t utf8_put(uint32_t code_point, char out[4]);
 
+/* Replaces by '?', byte for byte, what is ill-formed and what could steer a terminal: control
+ * characters (C0, DEL, C1) other than tab and newline. */
+void utf8_clean(char *text, size_t bytes);
+
 #endif

@@ -36,27 +36,32 @@ static void check_sampler(const struct batch_sampler *sampler, uint32_t row_coun
             CHECK(sampler->labels[i] < vocab_count);
 }
 
+/* begin[0 .. count] rises from 0. */
+static void check_begins(const uint32_t *begin, uint32_t count)
+{
+    CHECK(begin[0] == 0);
+    for (uint32_t i = 0; i < count; i++)
+        CHECK(begin[i] <= begin[i + 1]);
+}
+
 void batch_check(const struct batch *batch, uint32_t page_tokens, uint32_t page_count,
                  uint32_t vocab_count)
 {
     CHECK(page_tokens > 0);
-    CHECK(batch->token_begin[0] == 0 && batch->page_begin[0] == 0);
+    check_begins(batch->token_begin, batch->request_count);
+    check_begins(batch->page_begin, batch->request_count);
+    check_begins(batch->sampler_begin, batch->request_count);
     CHECK(batch->token_begin[batch->request_count] == batch->token_count);
     for (uint32_t i = 0; i < batch->token_count; i++)
         CHECK(batch->tokens[i] < vocab_count);
     for (uint32_t r = 0; r < batch->request_count; r++) {
-        CHECK(batch->token_begin[r] <= batch->token_begin[r + 1]);
-        CHECK(batch->page_begin[r] <= batch->page_begin[r + 1]);
         uint32_t rows = batch->token_begin[r + 1] - batch->token_begin[r];
         uint64_t pages = batch->page_begin[r + 1] - batch->page_begin[r];
         CHECK(pages * page_tokens >= (uint64_t)batch->kv_before[r] + rows);
         for (uint32_t i = batch->page_begin[r]; i < batch->page_begin[r + 1]; i++)
             CHECK(batch->pages[i] < page_count);
-        if (batch->sampler_begin) {
-            CHECK(batch->sampler_begin[r] <= batch->sampler_begin[r + 1]);
-            for (uint32_t i = batch->sampler_begin[r]; i < batch->sampler_begin[r + 1]; i++)
-                check_sampler(&batch->samplers[i], rows, vocab_count);
-        }
+        for (uint32_t i = batch->sampler_begin[r]; i < batch->sampler_begin[r + 1]; i++)
+            check_sampler(&batch->samplers[i], rows, vocab_count);
     }
     for (uint32_t i = 0; i < batch->copy_count; i++)
         CHECK(batch->copy_from[i] < page_count && batch->copy_to[i] < page_count);

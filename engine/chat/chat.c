@@ -142,15 +142,15 @@ bool chat_is_stop(const struct chat *chat, uint32_t id)
 void chat_writer_begin(struct chat_writer *writer, const struct chat *chat, struct tok_ids *ids,
                        struct report *report)
 {
-    *writer = (struct chat_writer){
-        .chat = chat, .ids = ids, .report = report, .before = ids->count};
+    *writer =
+        (struct chat_writer){.chat = chat, .ids = ids, .report = report, .before = ids->count};
     buf_init(&writer->joined, NULL);
 }
 
 static void encode(struct chat_writer *writer, const char *text, size_t bytes)
 {
-    writer->err = tok_encode(writer->chat->tok, text, bytes, TOK_PARSE_SPECIALS, writer->ids,
-                             writer->report);
+    writer->err =
+        tok_encode(writer->chat->tok, text, bytes, TOK_PARSE_SPECIALS, writer->ids, writer->report);
 }
 
 void chat_writer_text(struct chat_writer *writer, const char *text, size_t bytes)
@@ -189,7 +189,8 @@ struct chat_string chat_trim(const char *text, size_t bytes)
         text++;
         bytes--;
     }
-    while (bytes > 0 && (text[bytes - 1] == ' ' || (text[bytes - 1] >= '\t' && text[bytes - 1] <= '\r')))
+    while (bytes > 0 &&
+           (text[bytes - 1] == ' ' || (text[bytes - 1] >= '\t' && text[bytes - 1] <= '\r')))
         bytes--;
     return (struct chat_string){text, bytes};
 }
@@ -238,8 +239,8 @@ static void put_system(struct chat_writer *writer, const char *text, size_t byte
     }
 }
 
-enum err chat_system(const struct chat *chat, const char *text, size_t bytes,
-                     struct tok_ids *ids, struct report *report)
+enum err chat_system(const struct chat *chat, const char *text, size_t bytes, struct tok_ids *ids,
+                     struct report *report)
 {
     struct chat_writer writer;
     chat_writer_begin(&writer, chat, ids, report);

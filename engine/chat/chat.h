@@ -25,15 +25,15 @@ struct chat;
  * words). A vocabulary without any turn tokens gets the family "plain", which writes messages as
  * bare text. */
 enum err chat_create(const char *arch, const char *template_text, size_t template_bytes,
-                     const struct tok *tok, struct chat **chat, struct report *report)
-    ERR_MUST_USE;
+                     const struct tok *tok, struct chat **chat, struct report *report) ERR_MUST_USE;
 void chat_destroy(struct chat *chat); /* NULL is allowed */
 
 const char *chat_family(const struct chat *chat); /* "chatml", "llama3", ... */
 
-/* Each appends the ids of one part of a conversation; on failure (ERR_MEMORY) `ids` is as before. */
-enum err chat_system(const struct chat *chat, const char *text, size_t bytes,
-                     struct tok_ids *ids, struct report *report) ERR_MUST_USE;
+/* Each appends the ids of one part of a conversation; on failure (ERR_MEMORY) `ids` is as before.
+ */
+enum err chat_system(const struct chat *chat, const char *text, size_t bytes, struct tok_ids *ids,
+                     struct report *report) ERR_MUST_USE;
 enum err chat_first_user(const struct chat *chat, const char *text, size_t bytes,
                          struct tok_ids *ids, struct report *report) ERR_MUST_USE;
 enum err chat_user(const struct chat *chat, const char *text, size_t bytes, struct tok_ids *ids,
@@ -45,11 +45,10 @@ enum err chat_system_user(const struct chat *chat, const char *system, size_t sy
 enum err chat_assistant(const struct chat *chat, const char *text, size_t bytes,
                         struct tok_ids *ids, struct report *report) ERR_MUST_USE;
 /* The opening of the model's turn. */
-enum err chat_cue(const struct chat *chat, struct tok_ids *ids, struct report *report)
-    ERR_MUST_USE;
+enum err chat_cue(const struct chat *chat, struct tok_ids *ids, struct report *report) ERR_MUST_USE;
 /* Upstream's seal(): all stop tokens. */
-enum err chat_seal(const struct chat *chat, struct tok_ids *ids, struct report *report)
-    ERR_MUST_USE;
+enum err chat_seal(const struct chat *chat, struct tok_ids *ids,
+                   struct report *report) ERR_MUST_USE;
 
 /* The ids that end the model's turn, borrowed. */
 const uint32_t *chat_stop_tokens(const struct chat *chat, size_t *count);
@@ -69,7 +68,8 @@ struct chat_decoder;
 enum err chat_decoder_create(const struct chat *chat, struct mem_heap *heap,
                              struct chat_decoder **decoder, struct report *report) ERR_MUST_USE;
 void chat_decoder_destroy(struct chat_decoder *decoder);
-/* A stop token gives DONE and the rest of `ids` is dropped. ERR_INVALID: id outside the vocabulary. */
+/* A stop token gives DONE and the rest of `ids` is dropped. ERR_INVALID: id outside the vocabulary.
+ */
 enum err chat_decoder_feed(struct chat_decoder *decoder, const uint32_t *ids, size_t count,
                            struct chat_event *event, struct report *report) ERR_MUST_USE;
 void chat_decoder_reset(struct chat_decoder *decoder);
@@ -89,12 +89,11 @@ struct chat_reasoning_event {
 struct chat_reasoning;
 /* Families without thinking marks give a decoder that always answers DELTA "". */
 enum err chat_reasoning_create(const struct chat *chat, struct mem_heap *heap,
-                               struct chat_reasoning **decoder, struct report *report)
-    ERR_MUST_USE;
+                               struct chat_reasoning **decoder, struct report *report) ERR_MUST_USE;
 void chat_reasoning_destroy(struct chat_reasoning *decoder);
 enum err chat_reasoning_feed(struct chat_reasoning *decoder, const uint32_t *ids, size_t count,
-                             struct chat_reasoning_event *event, struct report *report)
-    ERR_MUST_USE;
+                             struct chat_reasoning_event *event,
+                             struct report *report) ERR_MUST_USE;
 void chat_reasoning_reset(struct chat_reasoning *decoder);
 
 /* ---- tool use ---- */
@@ -129,8 +128,8 @@ struct chat_tool_event {
 
 struct chat_tool_decoder;
 enum err chat_tool_decoder_create(const struct chat *chat, struct mem_heap *heap,
-                                  struct chat_tool_decoder **decoder, struct report *report)
-    ERR_MUST_USE;
+                                  struct chat_tool_decoder **decoder,
+                                  struct report *report) ERR_MUST_USE;
 void chat_tool_decoder_destroy(struct chat_tool_decoder *decoder);
 enum err chat_tool_decoder_feed(struct chat_tool_decoder *decoder, const uint32_t *ids,
                                 size_t count, struct chat_tool_event *event,

@@ -7,7 +7,7 @@
 /* Templates are cut at this byte into parts that are encoded one by one, as upstream does, so that
  * ids do not depend on what a message begins or ends with. */
 #define CHAT_CUT '\x1F'
-#define CUT "\x1F"
+#define CUT      "\x1F"
 
 struct chat_turn {
     const char *before, *after; /* around the message; NULL: the family has no such turn */
@@ -35,8 +35,8 @@ struct chat_family {
     const char *cue;
     const char *stops[4];
     const char *think_start, *think_end; /* NULL: no reasoning */
-    bool thinks_from_start; /* the cue opened the thought */
-    bool replays_answer;    /* assistant() drops all up to the last think_end */
+    bool thinks_from_start;              /* the cue opened the thought */
+    bool replays_answer;                 /* assistant() drops all up to the last think_end */
     bool replay_trims_newlines;
     const char *replay_without_thought; /* put before an answer that holds no think_start */
     enum chat_tools tools;

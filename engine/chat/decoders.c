@@ -92,17 +92,17 @@ enum err chat_decoder_feed(struct chat_decoder *decoder, const uint32_t *ids, si
 /* ---- reasoning ---- */
 
 /* Marks are found in the text, not among ids: a vocabulary may cut them in several ways. Bytes that
- * could begin the end mark are held back in `matched`. What follows a mark in the same feed waits in
- * `waiting` for the next call, so that nothing is lost. */
+ * could begin the end mark are held back in `matched`. What follows a mark in the same feed waits
+ * in `waiting` for the next call, so that nothing is lost. */
 struct chat_reasoning {
     const struct chat *chat;
     struct mem_heap *heap;
-    struct buf waiting;      /* raw bytes not looked at yet */
-    struct buf raw;          /* raw bytes of the thought */
-    struct buf shown;        /* the thought as UTF-8 */
+    struct buf waiting; /* raw bytes not looked at yet */
+    struct buf raw;     /* raw bytes of the thought */
+    struct buf shown;   /* the thought as UTF-8 */
     size_t told;
-    size_t raw_shown;        /* raw[0, raw_shown) is in `shown` */
-    size_t matched;          /* bytes of the awaited mark seen */
+    size_t raw_shown; /* raw[0, raw_shown) is in `shown` */
+    size_t matched;   /* bytes of the awaited mark seen */
     bool inside;
     bool ended;
 };
@@ -169,8 +169,8 @@ static size_t next_match(const char *mark, size_t matched, char byte)
     }
 }
 
-/* Moves what is certain of `raw` to `shown`; at the end of the thought, everything. Bytes become text
- * by way of UTF-8 repair in the same manner as tok_stream. */
+/* Moves what is certain of `raw` to `shown`; at the end of the thought, everything. Bytes become
+ * text by way of UTF-8 repair in the same manner as tok_stream. */
 static bool show(struct chat_reasoning *decoder, bool end)
 {
     struct buf *shown = &decoder->shown;

@@ -5,24 +5,24 @@
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
 #define CHATML(role) {"<|im_start|>" CUT role CUT "\n", "<|im_end|>" CUT "\n"}
-#define CHATML_TURNS .system = CHATML("system"), .user = CHATML("user"), .assistant = CHATML("assistant")
+#define CHATML_TURNS                                                                               \
+    .system = CHATML("system"), .user = CHATML("user"), .assistant = CHATML("assistant")
 #define CHATML_CUE "<|im_start|>" CUT "assistant" CUT "\n"
-#define CHATML_TOOL_ANSWER                                                     \
-    {                                                                          \
-        "<|im_start|>" CUT "user" CUT "\n" CUT "<tool_response>" CUT "\n",     \
-        "\n" CUT "</tool_response>" CUT "<|im_end|>" CUT "\n"                  \
-    }
-#define LLAMA3(role) \
+#define CHATML_TOOL_ANSWER                                                                         \
+    {"<|im_start|>" CUT "user" CUT "\n" CUT "<tool_response>" CUT "\n",                            \
+     "\n" CUT "</tool_response>" CUT "<|im_end|>" CUT "\n"}
+#define LLAMA3(role)                                                                               \
     {"<|start_header_id|>" CUT role CUT "<|end_header_id|>" CUT "\n\n", "<|eot_id|>"}
-#define PHI3(role) {role CUT "\n", "<|end|>" CUT "\n"}
-#define GEMMA(role) {"<start_of_turn>" CUT role CUT "\n", "<end_of_turn>" CUT "\n"}
+#define PHI3(role)   {role CUT "\n", "<|end|>" CUT "\n"}
+#define GEMMA(role)  {"<start_of_turn>" CUT role CUT "\n", "<end_of_turn>" CUT "\n"}
 #define GEMMA4(role) {"<|turn>" CUT role CUT "\n", "<turn|>" CUT "\n"}
-#define KIMI(role) {"<|im_" role "|>" CUT role CUT "<|im_middle|>", "<|im_end|>"}
+#define KIMI(role)   {"<|im_" role "|>" CUT role CUT "<|im_middle|>", "<|im_end|>"}
 
 const struct chat_family chat_families[] = {
     {
         .name = "qwen3",
-        .archs = "qwen3 qwen3moe qwen3_moe qwen3vl qwen3vlmoe qwen3_vl qwen3_vl_text qwen3_5 qwen3_5_text "
+        .archs = "qwen3 qwen3moe qwen3_moe qwen3vl qwen3vlmoe qwen3_vl qwen3_vl_text qwen3_5 "
+                 "qwen3_5_text "
                  "qwen3_5_moe qwen3_5_moe_text qwen35 qwen35moe qwen3next",
         .marks = {"<|im_start|>"},
         CHATML_TURNS,

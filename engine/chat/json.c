@@ -83,8 +83,8 @@ static size_t skip_number(const char *text, size_t bytes, size_t at)
     return at;
 }
 
-/* End of the value that begins at `at` (no white space in front); 0: broken. Recursion is bounded by
- * DEPTH_MAX. */
+/* End of the value that begins at `at` (no white space in front); 0: broken. Recursion is bounded
+ * by DEPTH_MAX. */
 static size_t skip_value(const char *text, size_t bytes, size_t at, unsigned depth)
 {
     static const char *const words[] = {"true", "false", "null"};
@@ -227,8 +227,8 @@ bool chat_json_string(struct chat_string value, struct buf *out)
             }
         }
         char encoded[4];
-        if (!buf_append(out, encoded, utf8_put(point >= 0xD800 && point < 0xE000 ? 0xFFFD : point,
-                                               encoded)))
+        if (!buf_append(out, encoded,
+                        utf8_put(point >= 0xD800 && point < 0xE000 ? 0xFFFD : point, encoded)))
             return false;
     }
     return true;

@@ -9,12 +9,12 @@
 #include "engine/base/buf.h"
 #include "engine/chat/chat.h"
 
-/* Checks that `text` is one JSON value, white space around it allowed, and gives its span. Nesting is
- * bounded. */
+/* Checks that `text` is one JSON value, white space around it allowed, and gives its span. Nesting
+ * is bounded. */
 bool chat_json_parse(const char *text, size_t bytes, struct chat_string *value);
 
-/* The member of an object that chat_json_parse accepted (the last of equal keys); false when `object`
- * is none or has no such member. */
+/* The member of an object that chat_json_parse accepted (the last of equal keys); false when
+ * `object` is none or has no such member. */
 bool chat_json_member(struct chat_string object, const char *key, struct chat_string *value);
 
 /* Members of an object (key with its quotes) or elements of an array, in order: start with *at = 0.

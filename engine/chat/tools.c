@@ -162,7 +162,8 @@ static const struct announcement announcements[] = {
         {" # Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
          "You are provided with function signatures within <tools></tools> XML tags:\n<tools>",
          "\n", "", "",
-         "\n</tools>\n\nFor each function call, return a json object with function name and arguments "
+         "\n</tools>\n\nFor each function call, return a json object with function name and "
+         "arguments "
          "within <tool_call></tool_call> XML tags:\n<tool_call>\n"
          "{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>"},
     [CHAT_TOOLS_LLAMA3] =
@@ -307,12 +308,10 @@ static void put_escaped(const char *text, size_t bytes, struct buf *out)
 }
 
 enum err chat_tool_grammar(const struct chat *chat, const struct chat_string *tools,
-                           size_t tool_count, struct buf *ebnf, bool *native,
-                           struct report *report)
+                           size_t tool_count, struct buf *ebnf, bool *native, struct report *report)
 {
     enum chat_tools kind = chat->family->tools;
-    const char *rules =
-        kind < sizeof call_rules / sizeof *call_rules ? call_rules[kind] : NULL;
+    const char *rules = kind < sizeof call_rules / sizeof *call_rules ? call_rules[kind] : NULL;
     struct buf name, text;
     enum err err = ERR_OK;
     *native = false;
@@ -352,8 +351,8 @@ enum err chat_tool_grammar(const struct chat *chat, const struct chat_string *to
 
 /* ---- hearing calls ---- */
 
-/* `text` is what was fed and not yet understood; once `inside`, it begins behind the mark that opens
- * a call. */
+/* `text` is what was fed and not yet understood; once `inside`, it begins behind the mark that
+ * opens a call. */
 struct chat_tool_decoder {
     const struct chat *chat;
     struct mem_heap *heap;
@@ -473,8 +472,8 @@ static bool find_enclosed(struct chat_tool_decoder *decoder, const char *open, c
             size_t name = chat_find(text->data, end, 0, separator);
             name = name == SIZE_MAX ? 0 : name + strlen(separator);
             size_t args = chat_find(text->data, end, name, fence);
-            size_t last = args == SIZE_MAX ? args : chat_find(text->data, end, args + strlen(fence),
-                                                             "\n```");
+            size_t last =
+                args == SIZE_MAX ? args : chat_find(text->data, end, args + strlen(fence), "\n```");
             if (last != SIZE_MAX)
                 found = copy_call(decoder, chat_trim(text->data + name, args - name),
                                   (struct chat_string){text->data + args + strlen(fence),
@@ -503,12 +502,12 @@ static bool find_mistral(struct chat_tool_decoder *decoder)
     if (next < end)
         end = next;
     if (end == SIZE_MAX) {
-        if (!chat_json_parse(text->data + from, text->count - from, &value) ||
-            value.data[0] != '{')
+        if (!chat_json_parse(text->data + from, text->count - from, &value) || value.data[0] != '{')
             return false;
         end = text->count;
     }
-    bool ok = copy_call(decoder, chat_trim(text->data, name), chat_trim(text->data + from, end - from));
+    bool ok =
+        copy_call(decoder, chat_trim(text->data, name), chat_trim(text->data + from, end - from));
     drop_front(text, end);
     decoder->inside = false;
     return ok;
@@ -525,8 +524,7 @@ static bool find_whole(struct chat_tool_decoder *decoder)
 }
 
 enum err chat_tool_decoder_feed(struct chat_tool_decoder *decoder, const uint32_t *ids,
-                                size_t count, struct chat_tool_event *event,
-                                struct report *report)
+                                size_t count, struct chat_tool_event *event, struct report *report)
 {
     bool found = false;
     *event = (struct chat_tool_event){.kind = CHAT_TOOL_START};
@@ -556,10 +554,10 @@ enum err chat_tool_decoder_feed(struct chat_tool_decoder *decoder, const uint32_
         return out_of_memory(report);
     if (found) {
         event->kind = CHAT_TOOL_CALL;
-        event->name = (struct chat_string){decoder->name.data ? decoder->name.data : "",
-                                           decoder->name.count};
-        event->args = (struct chat_string){decoder->args.data ? decoder->args.data : "",
-                                           decoder->args.count};
+        event->name =
+            (struct chat_string){decoder->name.data ? decoder->name.data : "", decoder->name.count};
+        event->args =
+            (struct chat_string){decoder->args.data ? decoder->args.data : "", decoder->args.count};
     }
     return ERR_OK;
 }

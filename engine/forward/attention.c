@@ -240,9 +240,13 @@ void attention_run(const struct attention *a, const struct attention_item *item,
             uint32_t stacked = i * group + g;
             const float *from = room.out + (size_t)stacked * head_dim;
             float *to = a->out + (base + i) * a->out_stride + head_at + (size_t)g * head_dim;
-            float sum = room.sum[stacked];
+            if (room.sum[stacked] == 0) {
+                memset(to, 0, (size_t)head_dim * 4);
+                continue;
+            }
+            float inverse = 1.0f / room.sum[stacked];
             /* + 0: a zero has no sign, whatever was added to it on the way. */
             for (uint32_t d = 0; d < head_dim; d++)
-                to[d] = sum == 0 ? 0 : from[d] * (1.0f / sum) + 0.0f;
+                to[d] = from[d] * inverse + 0.0f;
         }
 }

@@ -49,7 +49,7 @@ struct step {
     uint32_t *item_begin;            /* [R + 1] attention chunks of rows before request r */
 
     uint32_t wanted_count;           /* rows that samplers look at */
-    uint32_t *wanted;                /* [wanted] row */
+    uint32_t *wanted;                /* [wanted] row, ascending */
     uint32_t *wanted_at;             /* [N] index in `wanted`, or UINT32_MAX */
     float *final;                    /* [wanted][dim] after the output norm */
     float *logits;                   /* [wanted][vocab] */
@@ -105,6 +105,7 @@ enum err fwd_create(const struct model *model, const struct fwd_config *config, 
         fwd_destroy(fwd);
         return err;
     }
+    gguf_release_pages(model->file);
     *out = fwd;
     return ERR_OK;
 }
@@ -222,13 +223,13 @@ static void embed(const struct step *step, const struct worker *worker)
             pages_copy(&fwd->pages, layer, step->batch->copy_from[i], step->batch->copy_to[i]);
 }
 
-/* normed = norm(x), and what the matrices need of it. */
-static void norm(const struct step *step, const struct worker *worker, const float *weight,
-                 const struct simd_weights *const *w, uint32_t count)
+/* normed = norm(x) for the first `rows` rows, and what the matrices need of it. */
+static void norm(const struct step *step, const struct worker *worker, uint32_t rows,
+                 const float *weight, const struct simd_weights *const *w, uint32_t count)
 {
     const struct input in = {step->normed, step->dim, step->h->dim};
     uint32_t begin, end;
-    team_share(worker, step->rows, &begin, &end);
+    team_share(worker, rows, &begin, &end);
     for (uint32_t row = begin; row < end; row++) {
         step->fwd->simd->rmsnorm(step->x + (size_t)row * step->dim, weight,
                                  step->h->norm_epsilon, step->h->dim,
@@ -309,7 +310,9 @@ static void enter_all_kv(const struct step *step, const struct worker *worker,
         enter_kv(step, layer, layer_index, i / heads, i % heads);
 }
 
-static void attend(const struct step *step, const struct worker *worker, uint32_t layer_index)
+/* With `wanted_only`, rows that share no item with a wanted one are left out. */
+static void attend(const struct step *step, const struct worker *worker, uint32_t layer_index,
+                   bool wanted_only)
 {
     const struct fwd *fwd = step->fwd;
     const struct batch *batch = step->batch;
@@ -328,42 +331,60 @@ static void attend(const struct step *step, const struct worker *worker, uint32_
         uint32_t begin = (chunk - step->item_begin[request]) * rows_max;
         const struct attention_item item = {
             request, begin, rows - begin < rows_max ? rows : begin + rows_max, i % heads};
-        attention_run(&attention, &item, &fwd->scratch[worker->index]);
+        bool needed = !wanted_only;
+        for (uint32_t row = item.row_begin; !needed && row < item.row_end; row++)
+            needed = step->wanted_at[batch->token_begin[request] + row] != UINT32_MAX;
+        if (needed)
+            attention_run(&attention, &item, &fwd->scratch[worker->index]);
+    }
+}
+
+/* Behind the last layer's attention only the wanted rows matter: they become the first rows of x
+ * and attn. They are in ascending order, so a row never overwrites one that is still to move. */
+static void keep_wanted(const struct step *step)
+{
+    for (uint32_t i = 0; i < step->wanted_count; i++) {
+        size_t from = step->wanted[i];
+        if (from == i)
+            continue;
+        memcpy(step->x + (size_t)i * step->dim, step->x + from * step->dim, step->h->dim * 4);
+        memcpy(step->attn + (size_t)i * step->q_dim, step->attn + from * step->q_dim,
+               (size_t)step->h->head_count * step->h->head_dim * 4);
     }
 }
 
 /* x += w * input, by columns. */
-static void add_product(const struct step *step, const struct worker *worker,
+static void add_product(const struct step *step, const struct worker *worker, uint32_t rows,
                         const struct input *in, const struct simd_weights *w)
 {
     uint32_t begin, end, column, count;
     team_share(worker, simd_panel_count(w->rows), &begin, &end);
-    multiply(step, in, step->rows, w, begin, end, step->delta, step->dim);
+    multiply(step, in, rows, w, begin, end, step->delta, step->dim);
     panel_columns(w, begin, end, &column, &count);
-    for (uint32_t row = 0; row < step->rows; row++)
+    for (uint32_t row = 0; row < rows; row++)
         step->fwd->simd->add(step->x + (size_t)row * step->dim + column,
                              step->delta + (size_t)row * step->dim + column, count);
 }
 
-static void quantize_rows(const struct step *step, const struct worker *worker,
+static void quantize_rows(const struct step *step, const struct worker *worker, uint32_t rows,
                           const struct input *in, const struct simd_weights *w)
 {
     uint32_t begin, end;
-    team_share(worker, step->rows, &begin, &end);
+    team_share(worker, rows, &begin, &end);
     for (uint32_t row = begin; row < end; row++)
         quantize_row(step, in, row, &w, 1);
 }
 
-static void gate_up(const struct step *step, const struct worker *worker,
+static void gate_up(const struct step *step, const struct worker *worker, uint32_t rows,
                     const struct layer_weights *layer)
 {
     const struct input in = {step->normed, step->dim, step->h->dim};
     uint32_t begin, end, column, count;
     team_share(worker, simd_panel_count(layer->gate.rows), &begin, &end);
-    multiply(step, &in, step->rows, &layer->gate, begin, end, step->gate, step->hidden);
-    multiply(step, &in, step->rows, &layer->up, begin, end, step->up, step->hidden);
+    multiply(step, &in, rows, &layer->gate, begin, end, step->gate, step->hidden);
+    multiply(step, &in, rows, &layer->up, begin, end, step->up, step->hidden);
     panel_columns(&layer->gate, begin, end, &column, &count);
-    for (uint32_t row = 0; row < step->rows; row++)
+    for (uint32_t row = 0; row < rows; row++)
         step->fwd->simd->silu_mul(step->gate + (size_t)row * step->hidden + column,
                                   step->up + (size_t)row * step->hidden + column, count);
 }
@@ -376,7 +397,10 @@ static void run_layer(const struct step *step, const struct worker *worker, uint
     const struct simd_weights *qkv[3] = {&layer->q, &layer->k, &layer->v};
     const struct simd_weights *ffn[2] = {&layer->gate, &layer->up};
 
-    norm(step, worker, layer->attn_norm, qkv, 3);
+    bool last = index + 1 == step->h->layer_count;
+    uint32_t rows = last ? step->wanted_count : step->rows;
+
+    norm(step, worker, step->rows, layer->attn_norm, qkv, 3);
     team_barrier(worker);
     project_qkv(step, worker, layer);
     if (worker->index == 0)
@@ -384,19 +408,24 @@ static void run_layer(const struct step *step, const struct worker *worker, uint
     team_barrier(worker);
     enter_all_kv(step, worker, layer, index);
     team_barrier(worker);
-    attend(step, worker, index);
+    attend(step, worker, index, last);
     team_barrier(worker);
-    quantize_rows(step, worker, &attn, &layer->attn_output);
+    if (rows < step->rows) {
+        if (worker->index == 0)
+            keep_wanted(step);
+        team_barrier(worker);
+    }
+    quantize_rows(step, worker, rows, &attn, &layer->attn_output);
     team_barrier(worker);
-    add_product(step, worker, &attn, &layer->attn_output);
+    add_product(step, worker, rows, &attn, &layer->attn_output);
     team_barrier(worker);
-    norm(step, worker, layer->ffn_norm, ffn, 2);
+    norm(step, worker, rows, layer->ffn_norm, ffn, 2);
     team_barrier(worker);
-    gate_up(step, worker, layer);
+    gate_up(step, worker, rows, layer);
     team_barrier(worker);
-    quantize_rows(step, worker, &inner, &layer->down);
+    quantize_rows(step, worker, rows, &inner, &layer->down);
     team_barrier(worker);
-    add_product(step, worker, &inner, &layer->down);
+    add_product(step, worker, rows, &inner, &layer->down);
     team_barrier(worker);
 }
 
@@ -408,8 +437,8 @@ static void output(const struct step *step, const struct worker *worker)
     uint32_t begin, end;
     team_share(worker, step->wanted_count, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
-        step->fwd->simd->rmsnorm(step->x + (size_t)step->wanted[i] * step->dim,
-                                 weights->output_norm, step->h->norm_epsilon, step->h->dim,
+        step->fwd->simd->rmsnorm(step->x + (size_t)i * step->dim, weights->output_norm,
+                                 step->h->norm_epsilon, step->h->dim,
                                  step->final + (size_t)i * step->dim);
         quantize_row(step, &in, i, &w, 1);
     }
@@ -523,13 +552,13 @@ static void list_rows(struct step *step)
             step->row_kv[begin + i] = batch->kv_before[r] + i;
             step->wanted_at[begin + i] = UINT32_MAX;
         }
-        for (uint32_t s = batch->sampler_begin[r]; s < batch->sampler_begin[r + 1]; s++) {
-            uint32_t row = begin + batch->samplers[s].row;
-            if (step->wanted_at[row] == UINT32_MAX) {
+        for (uint32_t s = batch->sampler_begin[r]; s < batch->sampler_begin[r + 1]; s++)
+            step->wanted_at[begin + batch->samplers[s].row] = 0;
+        for (uint32_t row = begin; row < begin + rows; row++)
+            if (step->wanted_at[row] != UINT32_MAX) {
                 step->wanted_at[row] = step->wanted_count;
                 step->wanted[step->wanted_count++] = row;
             }
-        }
     }
     for (uint32_t r = 0; r < batch->request_count; r++)
         for (uint32_t s = batch->sampler_begin[r]; s < batch->sampler_begin[r + 1]; s++) {

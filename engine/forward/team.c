@@ -17,6 +17,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/mem.h"
+#include "engine/forward/fwd.h"
 
 /* About 50 to 100 us, longer than a barrier of balanced work; measured against a futex at once:
  * 0.6 us instead of 19 us per barrier. */
@@ -24,6 +25,7 @@ enum { SPIN_COUNT = 2000 };
 
 struct team {
     uint32_t threads;
+    unsigned spins;   /* before a waiter sleeps; 0 when threads share CPUs */
     pthread_t keeper; /* owns the parallel region; only with more than one thread */
     _Alignas(64) atomic_uint arrived;
     _Alignas(64) atomic_uint generation;
@@ -64,7 +66,7 @@ static void wait_for_all(struct team *team)
             futex_wake_all(&team->generation);
         return;
     }
-    for (unsigned i = 0; i < SPIN_COUNT; i++) {
+    for (unsigned i = 0; i < team->spins; i++) {
         if (atomic_load_explicit(&team->generation, memory_order_acquire) != generation)
             return;
         relax();
@@ -122,6 +124,7 @@ enum err team_create(uint32_t threads, struct team **out, struct report *report)
     if (!team)
         return err_set(report, ERR_MEMORY, "no memory for a team of %u threads", threads);
     team->threads = threads < 1 ? 1 : threads < threads_max() ? threads : threads_max();
+    team->spins = team->threads <= fwd_threads_default() ? SPIN_COUNT : 0;
     if (team->threads > 1 && pthread_create(&team->keeper, NULL, keep, team) != 0) {
         mem_unmap(team, sizeof *team);
         return err_set(report, ERR_LIMIT, "the system refused to start %u threads", threads);

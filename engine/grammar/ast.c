@@ -249,12 +249,8 @@ static void print_node(const struct ast *ast, uint32_t index, int level, struct 
     if (group)
         (void)buf_putc(out, '(');
     switch (node->kind) {
-    case AST_EMPTY:
-        (void)buf_puts(out, "\"\"");
-        break;
-    case AST_BYTES:
-        print_bytes(ast->bytes.data + node->a, node->b, out);
-        break;
+    case AST_EMPTY: (void)buf_puts(out, "\"\""); break;
+    case AST_BYTES: print_bytes(ast->bytes.data + node->a, node->b, out); break;
     case AST_CLASS:
         (void)buf_putc(out, '[');
         for (uint32_t i = node->a; i < node->a + node->b; i++) {
@@ -343,8 +339,8 @@ uint32_t ast_json_char(struct ast *ast)
     static const struct ast_range escapes[] = {{'"', '"'}, {'\\', '\\'}, {'/', '/'}, {'b', 'b'},
                                                {'f', 'f'}, {'n', 'n'},   {'r', 'r'}, {'t', 't'}};
     static const struct ast_range hex[] = {{'0', '9'}, {'a', 'f'}, {'A', 'F'}};
-    static const struct ast_range hex_not_d[] = {{'0', '9'}, {'a', 'c'}, {'e', 'f'},
-                                                 {'A', 'C'}, {'E', 'F'}};
+    static const struct ast_range hex_not_d[] = {
+        {'0', '9'}, {'a', 'c'}, {'e', 'f'}, {'A', 'C'}, {'E', 'F'}};
     static const struct ast_range d[] = {{'d', 'd'}, {'D', 'D'}};
     static const struct ast_range low_half[] = {{'0', '7'}};
     static const struct ast_range high[] = {{'8', '9'}, {'a', 'b'}, {'A', 'B'}};
@@ -355,10 +351,12 @@ uint32_t ast_json_char(struct ast *ast)
         return ast_ref(ast, rule);
     /* \uXXXX that is no surrogate, or a pair of them: one character either way */
     uint32_t one = ast_list(ast, AST_ALT);
-    ast_add(ast, one, ast_seq2(ast, ast_class(ast, hex_not_d, 5, false),
-                               ast_repeat(ast, ast_class(ast, hex, 3, false), 3, 3)));
-    ast_add(ast, one, ast_seq3(ast, ast_class(ast, d, 2, false), ast_class(ast, low_half, 1, false),
-                               ast_repeat(ast, ast_class(ast, hex, 3, false), 2, 2)));
+    ast_add(ast, one,
+            ast_seq2(ast, ast_class(ast, hex_not_d, 5, false),
+                     ast_repeat(ast, ast_class(ast, hex, 3, false), 3, 3)));
+    ast_add(ast, one,
+            ast_seq3(ast, ast_class(ast, d, 2, false), ast_class(ast, low_half, 1, false),
+                     ast_repeat(ast, ast_class(ast, hex, 3, false), 2, 2)));
     uint32_t pair = ast_seq3(ast, ast_class(ast, d, 2, false), ast_class(ast, high, 3, false),
                              ast_repeat(ast, ast_class(ast, hex, 3, false), 2, 2));
     ast_add(ast, pair, ast_text(ast, "\\u"));
@@ -389,13 +387,15 @@ uint32_t ast_json_string(struct ast *ast)
         return ast_ref(ast, rule);
     uint32_t escape = ast_list(ast, AST_ALT);
     ast_add(ast, escape, ast_class(ast, escapes, 8, false));
-    ast_add(ast, escape, ast_seq2(ast, ast_text(ast, "u"),
-                                  ast_repeat(ast, ast_class(ast, hex, 3, false), 4, 4)));
+    ast_add(
+        ast, escape,
+        ast_seq2(ast, ast_text(ast, "u"), ast_repeat(ast, ast_class(ast, hex, 3, false), 4, 4)));
     uint32_t one = ast_list(ast, AST_ALT);
     ast_add(ast, one, ast_class(ast, plain, 3, true));
     ast_add(ast, one, ast_seq2(ast, ast_text(ast, "\\"), escape));
-    ast_define(ast, rule, ast_seq3(ast, ast_text(ast, "\""), ast_repeat(ast, one, 0, AST_INFINITE),
-                                   ast_text(ast, "\"")));
+    ast_define(ast, rule,
+               ast_seq3(ast, ast_text(ast, "\""), ast_repeat(ast, one, 0, AST_INFINITE),
+                        ast_text(ast, "\"")));
     return ast_ref(ast, rule);
 }
 
@@ -412,7 +412,8 @@ uint32_t ast_json_integer(struct ast *ast)
     if (made) {
         uint32_t whole = ast_list(ast, AST_ALT);
         ast_add(ast, whole, ast_text(ast, "0"));
-        ast_add(ast, whole, ast_seq2(ast, digits(ast, '1', 1, 1), digits(ast, '0', 0, AST_INFINITE)));
+        ast_add(ast, whole,
+                ast_seq2(ast, digits(ast, '1', 1, 1), digits(ast, '0', 0, AST_INFINITE)));
         ast_define(ast, rule, ast_seq2(ast, ast_repeat(ast, ast_text(ast, "-"), 0, 1), whole));
     }
     return ast_ref(ast, rule);
@@ -426,12 +427,16 @@ uint32_t ast_json_number(struct ast *ast)
     if (made) {
         uint32_t body = ast_list(ast, AST_SEQ);
         ast_add(ast, body, ast_json_integer(ast));
-        ast_add(ast, body, ast_repeat(ast, ast_seq2(ast, ast_text(ast, "."),
-                                                    digits(ast, '0', 1, AST_INFINITE)), 0, 1));
         ast_add(ast, body,
-                ast_repeat(ast, ast_seq3(ast, ast_class(ast, e, 2, false),
-                                         ast_repeat(ast, ast_class(ast, sign, 2, false), 0, 1),
-                                         digits(ast, '0', 1, AST_INFINITE)), 0, 1));
+                ast_repeat(ast,
+                           ast_seq2(ast, ast_text(ast, "."), digits(ast, '0', 1, AST_INFINITE)), 0,
+                           1));
+        ast_add(ast, body,
+                ast_repeat(ast,
+                           ast_seq3(ast, ast_class(ast, e, 2, false),
+                                    ast_repeat(ast, ast_class(ast, sign, 2, false), 0, 1),
+                                    digits(ast, '0', 1, AST_INFINITE)),
+                           0, 1));
         ast_define(ast, rule, body);
     }
     return ast_ref(ast, rule);
@@ -456,8 +461,8 @@ uint32_t ast_json_value(struct ast *ast)
         for (int i = 0; i < 2; i++)
             items[i] = object ? ast_ref(ast, member)
                               : ast_seq2(ast, ast_ref(ast, rule), ast_json_space(ast));
-        uint32_t more = ast_repeat(ast, ast_seq3(ast, ast_text(ast, ","), ast_json_space(ast), items[1]),
-                                   0, AST_INFINITE);
+        uint32_t more = ast_repeat(
+            ast, ast_seq3(ast, ast_text(ast, ","), ast_json_space(ast), items[1]), 0, AST_INFINITE);
         uint32_t container = ast_seq3(ast, ast_text(ast, object ? "{" : "["), ast_json_space(ast),
                                       ast_repeat(ast, ast_seq2(ast, items[0], more), 0, 1));
         ast_add(ast, container, ast_text(ast, object ? "}" : "]"));

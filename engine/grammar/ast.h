@@ -1,5 +1,5 @@
-/* Inside engine/grammar/: grammars as trees, before they become automata. Nodes live in one array and
- * are named by index; a node has one parent. */
+/* Inside engine/grammar/: grammars as trees, before they become automata. Nodes live in one array
+ * and are named by index; a node has one parent. */
 #ifndef ENGINE_GRAMMAR_AST_H
 #define ENGINE_GRAMMAR_AST_H
 
@@ -7,8 +7,8 @@
 #include "engine/base/map.h"
 #include "engine/grammar/gram.h"
 
-#define AST_NONE UINT32_MAX
-#define AST_INFINITE UINT32_MAX
+#define AST_NONE      UINT32_MAX
+#define AST_INFINITE  UINT32_MAX
 #define AST_NODES_MAX (1u << 20)
 #define AST_DEPTH_MAX 200 /* of nested groups in a source; bounds every recursion over trees */
 
@@ -46,7 +46,7 @@ struct ast {
         size_t count, capacity;
     } ranges;
     struct buf bytes;
-    struct map names; /* of rules, to index + 1 */
+    struct map names;      /* of rules, to index + 1 */
     struct report *report; /* where failures go */
     enum err err;          /* the first failure: memory or AST_NODES_MAX; builders then return
                               AST_NONE, and callers need only look at the end */

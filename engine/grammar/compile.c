@@ -1,5 +1,5 @@
-/* Trees to automata: a nondeterministic automaton per rule (Thompson), made deterministic by the subset
- * construction, then freed of states from which its rule cannot end. */
+/* Trees to automata: a nondeterministic automaton per rule (Thompson), made deterministic by the
+ * subset construction, then freed of states from which its rule cannot end. */
 #include <stdlib.h>
 
 #include "engine/base/check.h"
@@ -8,10 +8,14 @@
 #include "engine/grammar/gram_impl.h"
 
 #define NFA_STATES_MAX (1u << 22)
-#define STATES_MAX (1u << 19)
-#define SUBSET_ITEMS_MAX (1u << 25)
+/* Bounds of the subset construction, which can explode: (a|b)*a(a|b){20}. A fraction of a second of
+ * work. */
+#define STATES_MAX       (1u << 18)
+#define SUBSET_ITEMS_MAX (1u << 20)
+#define WORK_MAX         (1u << 24)
 /* A repetition is written out while its copies have fewer states than this in all. */
 #define WRITTEN_OUT_MAX 64
+#define HEAVY           40
 
 enum nfa_kind { NFA_EPSILON, NFA_BYTES, NFA_CALL };
 
@@ -65,7 +69,7 @@ struct compiler {
     struct ids mark;  /* [nfa state] stamp of the closure that saw it */
     struct ids scratch, stack;
     uint32_t stamp;
-    size_t subset_items;
+    size_t subset_items, work;
 };
 
 static bool fail(struct compiler *c, enum err err, const char *what)
@@ -131,9 +135,10 @@ static size_t utf8_bytes(uint32_t point, uint8_t out[4])
     return length;
 }
 
-/* The code points first to last, whose encodings have the same length, as paths of byte ranges. Split
- * where the lower bytes do not span whole ranges; depth is at most that of an encoding. */
-static void range_paths(struct compiler *c, uint32_t from, uint32_t to, uint32_t first, uint32_t last)
+/* The code points first to last, whose encodings have the same length, as paths of byte ranges.
+ * Split where the lower bytes do not span whole ranges; depth is at most that of an encoding. */
+static void range_paths(struct compiler *c, uint32_t from, uint32_t to, uint32_t first,
+                        uint32_t last)
 {
     uint8_t low[4], high[4];
     for (unsigned shift = 6; shift <= 18; shift += 6) {
@@ -155,8 +160,9 @@ static void range_paths(struct compiler *c, uint32_t from, uint32_t to, uint32_t
     (void)utf8_bytes(last, high);
     for (size_t i = 0; i + 1 < length; i++)
         from = bytes_edge(c, from, low[i], high[i]);
-    connect(c, from, (struct nfa_edge){
-                         .kind = NFA_BYTES, .first = low[length - 1], .last = high[length - 1], .to = to});
+    connect(c, from,
+            (struct nfa_edge){
+                .kind = NFA_BYTES, .first = low[length - 1], .last = high[length - 1], .to = to});
 }
 
 static uint32_t emit_class(struct compiler *c, const struct ast_node *node, uint32_t from)
@@ -175,28 +181,26 @@ static uint32_t emit_class(struct compiler *c, const struct ast_node *node, uint
     return to;
 }
 
-/* About how many states the node needs, capped. */
+/* About how many states the node needs, capped. Rules and characters beyond ASCII count much: the
+ * cache of masks does better with one loop than with many states that are alike. */
 static uint64_t size_of(const struct compiler *c, uint32_t index)
 {
     const struct ast_node *node = &c->ast->nodes.items[index];
     uint64_t size = 1;
     switch (node->kind) {
-    case AST_EMPTY:
-    case AST_REF:
-        return 1;
-    case AST_BYTES:
-        return node->b;
+    case AST_EMPTY: return 1;
+    case AST_REF: return HEAVY;
+    case AST_BYTES: return node->b;
     case AST_CLASS:
-        for (uint32_t i = node->a; i < node->a + node->b; i++)
-            size += c->ast->ranges.items[i].last < 0x80 ? 0 : 10;
-        return size;
+        return node->b > 0 && c->ast->ranges.items[node->a + node->b - 1].last >= 0x80 ? HEAVY : 1;
     case AST_SEQ:
     case AST_ALT:
         for (uint32_t i = node->a; i != AST_NONE; i = c->ast->nodes.items[i].next)
             size += size_of(c, i);
         break;
     case AST_REPEAT:
-        size = size_of(c, node->a) * (node->max == AST_INFINITE ? (uint64_t)node->min + 1 : node->max);
+        size =
+            size_of(c, node->a) * (node->max == AST_INFINITE ? (uint64_t)node->min + 1 : node->max);
         break;
     }
     return size < 1000000 ? size : 1000000;
@@ -241,23 +245,22 @@ static uint32_t emit_repeat(struct compiler *c, const struct ast_node *node, uin
     return to;
 }
 
-/* Adds paths for the node from `from`; the state where they end. Depth is bounded by the readers. */
+/* Adds paths for the node from `from`; the state where they end. Depth is bounded by the readers.
+ */
 static uint32_t emit(struct compiler *c, uint32_t index, uint32_t from)
 {
     const struct ast_node node = c->ast->nodes.items[index];
     if (c->err != ERR_OK)
         return from;
     switch (node.kind) {
-    case AST_EMPTY:
-        break;
+    case AST_EMPTY: break;
     case AST_BYTES:
         for (uint32_t i = 0; i < node.b && c->err == ERR_OK; i++) {
             uint8_t byte = (uint8_t)c->ast->bytes.data[node.a + i];
             from = bytes_edge(c, from, byte, byte);
         }
         break;
-    case AST_CLASS:
-        return emit_class(c, &node, from);
+    case AST_CLASS: return emit_class(c, &node, from);
     case AST_SEQ:
         for (uint32_t i = node.a; i != AST_NONE; i = c->ast->nodes.items[i].next)
             from = emit(c, i, from);
@@ -268,10 +271,8 @@ static uint32_t emit(struct compiler *c, uint32_t index, uint32_t from)
             epsilon(c, emit(c, i, from), to);
         return to;
     }
-    case AST_REPEAT:
-        return emit_repeat(c, &node, from);
-    case AST_REF:
-        return emit_call(c, node.a, from);
+    case AST_REPEAT: return emit_repeat(c, &node, from);
+    case AST_REF: return emit_call(c, node.a, from);
     }
     return from;
 }
@@ -297,12 +298,14 @@ static void close_over(struct compiler *c, uint32_t state)
         if (c->mark.items[s] == c->stamp)
             continue;
         c->mark.items[s] = c->stamp;
+        c->work++;
         bool useful = s == 1; /* the final state */
         for (uint32_t e = c->nfa.items[s]; e != GRAM_NONE; e = c->nfa_edges.items[e].next) {
             if (c->nfa_edges.items[e].kind != NFA_EPSILON)
                 useful = true;
             else if (!vec_push(NULL, &c->stack, c->nfa_edges.items[e].to))
                 (void)no_memory(c);
+            c->work++;
         }
         if (useful && !vec_push(NULL, &c->scratch, s))
             (void)no_memory(c);
@@ -326,7 +329,7 @@ static uint32_t end_subset(struct compiler *c, uint32_t first)
     if (known)
         return first + (uint32_t)known - 1;
     c->subset_items += c->scratch.count;
-    if (c->states.count >= STATES_MAX || c->subset_items > SUBSET_ITEMS_MAX) {
+    if (c->states.count >= STATES_MAX || c->subset_items > SUBSET_ITEMS_MAX || c->work > WORK_MAX) {
         (void)fail(c, ERR_LIMIT, "The grammar needs too many states");
         return GRAM_NONE;
     }
@@ -335,7 +338,8 @@ static uint32_t end_subset(struct compiler *c, uint32_t first)
             (void)no_memory(c);
     if (!vec_push(NULL, &c->states, (struct gram_state){0}) ||
         !vec_push(NULL, &c->sets, (uint32_t)c->items.count) ||
-        !map_set(&c->known, c->scratch.items, key_bytes, (void *)(uintptr_t)(c->states.count - first)))
+        !map_set(&c->known, c->scratch.items, key_bytes,
+                 (void *)(uintptr_t)(c->states.count - first)))
         (void)no_memory(c);
     return (uint32_t)c->states.count - 1;
 }
@@ -387,6 +391,7 @@ static void expand(struct compiler *c, uint32_t first, uint32_t state, struct ta
         for (size_t i = 0; i < bytes->count; i++)
             if (bytes->items[i].first <= from && bytes->items[i].last >= from)
                 close_over(c, bytes->items[i].to);
+        c->work += bytes->count;
         uint32_t target = end_subset(c, first);
         if (target != GRAM_NONE) {
             struct gram_edge *last =
@@ -400,7 +405,8 @@ static void expand(struct compiler *c, uint32_t first, uint32_t state, struct ta
         from = to;
     }
     uint32_t call_first = (uint32_t)c->calls.count;
-    qsort(calls->items, calls->count, sizeof *calls->items, by_callee);
+    if (calls->count > 1)
+        qsort(calls->items, calls->count, sizeof *calls->items, by_callee);
     for (size_t i = 0; i < calls->count && c->err == ERR_OK;) {
         uint32_t callee = calls->items[i].callee;
         begin_subset(c);
@@ -466,10 +472,12 @@ static bool passable(const struct compiler *c, const uint8_t *rule_alive, uint32
 }
 
 /* One pass over a rule's states, backwards; true when something became alive. */
-static bool spread_life(const struct compiler *c, uint32_t rule, uint8_t *alive, uint8_t *rule_alive)
+static bool spread_life(const struct compiler *c, uint32_t rule, uint8_t *alive,
+                        uint8_t *rule_alive)
 {
     uint32_t first = c->starts.items[rule];
-    uint32_t end = rule + 1 < c->starts.count ? c->starts.items[rule + 1] : (uint32_t)c->states.count;
+    uint32_t end =
+        rule + 1 < c->starts.count ? c->starts.items[rule + 1] : (uint32_t)c->states.count;
     bool any = false;
     for (uint32_t s = end; s-- > first;) {
         const struct gram_state *state = &c->states.items[s];
@@ -544,7 +552,8 @@ static void find_life(struct compiler *c)
     mem_free(NULL, rule_alive);
 }
 
-/* ---- left recursion: a rule that calls itself before it has taken a byte would push for ever ---- */
+/* ---- left recursion: a rule that calls itself before it has taken a byte would push for ever ----
+ */
 
 /* Whether a call of `callee` may take no byte. */
 static bool is_empty(const struct compiler *c, const uint8_t *nullable, uint32_t callee)
@@ -553,7 +562,8 @@ static bool is_empty(const struct compiler *c, const uint8_t *nullable, uint32_t
            ((callee & GRAM_LOOP) && c->loops.items[callee & ~GRAM_LOOP].min == 0);
 }
 
-/* Marks with `stamp` and lists in `stack` the states that the rule's start reaches without a byte. */
+/* Marks with `stamp` and lists in `stack` the states that the rule's start reaches without a byte.
+ */
 static void reach(struct compiler *c, uint32_t start, const uint8_t *nullable)
 {
     c->stamp++;
@@ -607,10 +617,11 @@ static void check_recursion(struct compiler *c, const uint8_t *nullable)
                     if (colour[callee] == 1) {
                         const struct ast_rule *named =
                             callee < c->ast->rules.count ? &c->ast->rules.items[callee] : NULL;
-                        c->err = err_set(c->report, ERR_UNSUPPORTED,
-                                         "Left recursion: the rule \"%.*s\" can begin with itself",
-                                         named ? (int)(named->name_bytes < 100 ? named->name_bytes : 100) : 1,
-                                         named ? c->ast->bytes.data + named->name : "?");
+                        c->err = err_set(
+                            c->report, ERR_UNSUPPORTED,
+                            "Left recursion: the rule \"%.*s\" can begin with itself",
+                            named ? (int)(named->name_bytes < 100 ? named->name_bytes : 100) : 1,
+                            named ? c->ast->bytes.data + named->name : "?");
                     } else if (colour[callee] == 0 && !vec_push(NULL, &path, callee)) {
                         (void)no_memory(c);
                     }
@@ -656,7 +667,8 @@ static void check_empty_starts(struct compiler *c)
 
 /* ---- plain characters ---- */
 
-/* The state that all of [first, last] lead to from `state`; GRAM_NONE when not all or not to one. */
+/* The state that all of [first, last] lead to from `state`; GRAM_NONE when not all or not to one.
+ */
 static uint32_t all_to(const struct compiler *c, uint32_t state, unsigned first, unsigned last)
 {
     const struct gram_state *s = &c->states.items[state];
@@ -669,8 +681,8 @@ static uint32_t all_to(const struct compiler *c, uint32_t state, unsigned first,
 }
 
 /* As all_to over paths of up to four byte ranges; edges may cut the first range. */
-static bool path_to(const struct compiler *c, uint32_t state, const uint8_t (*ranges)[2], int length,
-                    uint32_t want)
+static bool path_to(const struct compiler *c, uint32_t state, const uint8_t (*ranges)[2],
+                    int length, uint32_t want)
 {
     for (unsigned byte = ranges[0][0]; byte <= ranges[0][1]; byte++) {
         uint32_t next = all_to(c, state, byte, byte);
@@ -682,8 +694,8 @@ static bool path_to(const struct compiler *c, uint32_t state, const uint8_t (*ra
     return true;
 }
 
-/* Whether every plain character leads from `state` to `want`, or (GRAM_NONE) to states that only end
- * their rule. */
+/* Whether every plain character leads from `state` to `want`, or (GRAM_NONE) to states that only
+ * end their rule. */
 static bool takes_plain(const struct compiler *c, uint32_t state, uint32_t want)
 {
     static const struct {
@@ -695,7 +707,11 @@ static bool takes_plain(const struct compiler *c, uint32_t state, uint32_t want)
         {1, {{0x5D, 0x7F}}},
         {2, {{0xC2, 0xDF}, {0x80, 0xBF}}},
         {3, {{0xE0, 0xE0}, {0xA0, 0xBF}, {0x80, 0xBF}}},
-        {3, {{0xE1, 0xEC}, {0x80, 0xBF}, {0x80, 0xBF}}},
+        {3, {{0xE1, 0xE1}, {0x80, 0xBF}, {0x80, 0xBF}}},
+        {3, {{0xE2, 0xE2}, {0x80, 0x80}, {0x80, 0xA7}}}, /* but U+2028 and U+2029 */
+        {3, {{0xE2, 0xE2}, {0x80, 0x80}, {0xAA, 0xBF}}},
+        {3, {{0xE2, 0xE2}, {0x81, 0xBF}, {0x80, 0xBF}}},
+        {3, {{0xE3, 0xEC}, {0x80, 0xBF}, {0x80, 0xBF}}},
         {3, {{0xED, 0xED}, {0x80, 0x9F}, {0x80, 0xBF}}},
         {3, {{0xEE, 0xEF}, {0x80, 0xBF}, {0x80, 0xBF}}},
         {4, {{0xF0, 0xF0}, {0x90, 0xBF}, {0x80, 0xBF}, {0x80, 0xBF}}},
@@ -710,10 +726,32 @@ static bool takes_plain(const struct compiler *c, uint32_t state, uint32_t want)
     return true;
 }
 
+static uint64_t loop_classes(const struct compiler *c, uint32_t state)
+{
+    uint64_t missing = 0;
+    for (unsigned byte = 0; byte < 256; byte++)
+        if (all_to(c, state, byte, byte) != state)
+            missing |= 1ull << gram_byte_class((uint8_t)byte);
+    return ~missing;
+}
+
+static bool has_loop(const struct compiler *c, uint32_t state)
+{
+    const struct gram_state *s = &c->states.items[state];
+    for (uint32_t i = 0; i < s->edge_count; i++)
+        if (c->edges.items[s->edge_first + i].to == state)
+            return true;
+    return false;
+}
+
 static void find_plain(struct compiler *c)
 {
-    for (uint32_t s = 0; s < c->states.count; s++)
+    for (uint32_t s = 0; s < c->states.count; s++) {
+        if (!has_loop(c, s))
+            continue;
         c->states.items[s].plain_loop = takes_plain(c, s, s);
+        c->states.items[s].loop_classes = loop_classes(c, s);
+    }
     for (size_t i = 0; i < c->loops.count; i++) {
         uint32_t start = c->starts.items[c->loops.items[i].rule];
         for (int follow = 0; follow < 8; follow++) { /* a body that is just another rule's name */

@@ -1,5 +1,5 @@
-/* Reading EBNF: `name ::= alternatives`, "strings", [classes], groups, repetitions, # comments. A rule
- * ends where the next `name ::=` begins. */
+/* Reading EBNF: `name ::= alternatives`, "strings", [classes], groups, repetitions, # comments. A
+ * rule ends where the next `name ::=` begins. */
 #include <string.h>
 
 #include "engine/base/utf8.h"
@@ -25,7 +25,8 @@ static uint32_t broken(struct reader *r, const char *what)
             column = r->text[i] == '\n' ? 1 : column + 1;
             line += r->text[i] == '\n';
         }
-        r->err = err_set(r->report, ERR_INVALID, "EBNF, line %zu, column %zu: %s", line, column, what);
+        r->err =
+            err_set(r->report, ERR_INVALID, "EBNF, line %zu, column %zu: %s", line, column, what);
     }
     return AST_NONE;
 }
@@ -85,7 +86,8 @@ static bool read_char(struct reader *r, uint32_t *point)
     static const char from[] = "ntrbfv0aed", to[] = "\n\t\r\b\f\v\0\a\033\x7F";
     char c = peek(r);
     if (c != '\\') {
-        if ((unsigned char)c >= 0x80 && utf8_sequence_bytes(r->text + r->at, r->bytes - r->at) == 0) {
+        if ((unsigned char)c >= 0x80 &&
+            utf8_sequence_bytes(r->text + r->at, r->bytes - r->at) == 0) {
             (void)broken(r, "this is not UTF-8");
             return false;
         }
@@ -253,7 +255,8 @@ static uint32_t read_repetitions(struct reader *r, uint32_t node)
 static uint32_t read_group(struct reader *r)
 {
     if (++r->depth > AST_DEPTH_MAX) {
-        r->err = err_set(r->report, ERR_LIMIT, "EBNF groups are nested more than %d deep", AST_DEPTH_MAX);
+        r->err = err_set(r->report, ERR_LIMIT, "EBNF groups are nested more than %d deep",
+                         AST_DEPTH_MAX);
         return AST_NONE;
     }
     r->at++;

@@ -1,17 +1,21 @@
 /* Matchers and masks.
  *
- * A frame says where a call returns to; frames are linked towards the root's caller (the bottom) and made
- * at most once each, so that equal stacks are equal numbers. A configuration is a state on top of a stack; a
- * matcher holds the set of configurations that the text so far allows. Sets hold only configurations that
- * can take a byte; whether the text may end is kept beside them.
+ * A frame says where a call returns to; frames are linked towards the root's caller (the bottom)
+ * and made at most once each, so that equal stacks are equal numbers. A configuration is a state on
+ * top of a stack; a matcher holds the set of configurations that the text so far allows. Sets hold
+ * only configurations that can take a byte; whether the text may end is kept beside them.
  *
- * Masks. What a state does with a token depends on the stack only where the token outlasts the state's
- * rule. So per state (and loop around it) the cache remembers the tokens that fit whatever lies below, and
- * the trie nodes at which the rule ended with more bytes to come; only these are walked with the stack at
- * hand. Whole masks are remembered as well, under a hash of the whole set.
+ * Masks. What a state does with a token depends on the stack only where the token outlasts the
+ * state's rule. So per state (and loop around it) the cache remembers the tokens that fit whatever
+ * lies below, and the trie nodes at which the rule ended with more bytes to come; only these are
+ * walked with the stack at hand. Whole masks are remembered as well, under a hash of the whole set.
  *
- * Loop counters far from their bounds make no difference to a token: hashes and the cache see them as one
- * canonical count. */
+ * Control tokens stand for something else than the letters of their texts. They fit only where the
+ * grammar itself spells them: along edges of single bytes, as literals have them, not within a
+ * class of characters.
+ *
+ * Loop counters far from their bounds make no difference to a token: hashes and the cache see them
+ * as one canonical count. */
 #include <stdlib.h>
 
 #include "engine/base/map.h"
@@ -19,12 +23,12 @@
 #include "engine/grammar/gram_impl.h"
 
 #define BOTTOM 0u /* the frame below the root */
-#define BASE 1u   /* what the cache puts in place of the unknown stack */
+#define BASE   1u /* what the cache puts in place of the unknown stack */
 
-#define CONFIGS_MAX 1024      /* in one set */
-#define FRAMES_MAX (1u << 21) /* while one mask is made */
-#define LOCALS_MAX 2048       /* cache entries per grammar */
-#define MASKS_MAX 256
+#define CONFIGS_MAX    1024       /* in one set */
+#define FRAMES_MAX     (1u << 21) /* while one mask is made */
+#define LOCALS_MAX     2048       /* cache entries per grammar */
+#define MASKS_MAX      256
 #define MASK_WORDS_MAX ((size_t)4 << 20)
 
 struct frame {
@@ -53,8 +57,11 @@ struct numbers {
 struct local {
     uint32_t state, loop, count;
     bool sparse;           /* tokens: ids; else a bitmap */
+    bool rough;            /* `ends` are nodes of the rough trie */
     struct numbers tokens; /* of those that fit whatever lies below */
-    struct numbers ends;   /* trie nodes where the rule ended and tokens go on */
+    struct numbers
+        ends; /* trie nodes whose byte comes after the rule ended, sorted by that byte; */
+    uint32_t ends_of[257]; /* those of byte b are ends[ends_of[b], ends_of[b + 1]) */
 };
 
 struct mask {
@@ -85,9 +92,10 @@ struct gram_matcher {
     struct set set;
     bool can_end, terminated;
     enum err err; /* of the work at hand: memory, or a bound was reached */
+    bool literal; /* only edges of single bytes count now */
     /* for stepping */
     struct set visited;
-    bool ended;     /* the bottom was reached */
+    bool ended;      /* the bottom was reached */
     bool base_ended; /* the base was reached */
     /* for walking: sets of all depths, one behind the other */
     struct set walk;
@@ -99,6 +107,7 @@ struct gram_matcher {
         size_t count, capacity;
     } levels;
     uint64_t *bits; /* the mask being made */
+    uint64_t *kept; /* for add_plain; all ones outside of it */
     struct numbers brle;
 };
 
@@ -116,7 +125,8 @@ static enum err explain(struct gram_matcher *m, struct report *report)
         return err_set(report, err, "Out of memory while matching the grammar");
     if (err != ERR_OK)
         return err_set(report, err,
-                       "The grammar is too ambiguous here: more than %d ways to read the text", CONFIGS_MAX);
+                       "The grammar is too ambiguous here: more than %d ways to read the text",
+                       CONFIGS_MAX);
     return ERR_OK;
 }
 
@@ -131,17 +141,20 @@ static uint64_t mix(uint64_t x)
     return x ^ x >> 32;
 }
 
-/* A count that behaves the same for any one token. */
-static uint32_t canonical(const struct gram_matcher *m, const struct gram_loop *loop, uint32_t count)
+/* A count that behaves the same for any one token (of at most GRAM_SHORT_CHARS characters, if so
+ * asked and rounds are plain). */
+static uint32_t canonical(const struct gram_matcher *m, const struct gram_loop *loop,
+                          uint32_t count, bool for_short)
 {
     uint64_t far = m->vocab->chars_max * 4u + 1; /* rounds take at least a byte */
     uint64_t low = count < loop->min ? loop->min - count : 0;
     uint64_t high = loop->max == GRAM_INFINITE ? UINT64_MAX : (uint64_t)loop->max - count;
     if (loop->plain)
-        far = m->vocab->chars_max + 1; /* or a character */
+        far = (for_short ? GRAM_SHORT_CHARS : m->vocab->chars_max) + 1; /* or a character */
     if (low > far)
         return loop->min - (uint32_t)far;
-    if (low == 0 && high > far && (loop->max == GRAM_INFINITE || (uint64_t)loop->max - loop->min > far))
+    if (low == 0 && high > far &&
+        (loop->max == GRAM_INFINITE || (uint64_t)loop->max - loop->min > far))
         return loop->min;
     return count;
 }
@@ -183,7 +196,8 @@ static uint32_t push_frame(struct gram_matcher *m, uint32_t ret, uint32_t count,
         if (frame->ret == ret && frame->count == count && frame->parent == parent)
             return m->table[at] - 1;
     }
-    uint32_t seen = ret & GRAM_LOOP ? canonical(m, &m->gram->loops[ret & ~GRAM_LOOP], count) : 0;
+    uint32_t seen =
+        ret & GRAM_LOOP ? canonical(m, &m->gram->loops[ret & ~GRAM_LOOP], count, false) : 0;
     struct frame frame = {ret, count, parent, (uint32_t)at,
                           mix(m->frames.items[parent].hash ^ mix((uint64_t)ret << 32 | seen))};
     if (m->frames.count >= FRAMES_MAX || !vec_push(m->heap, &m->frames, frame)) {
@@ -207,7 +221,8 @@ static void drop_frames(struct gram_matcher *m, size_t keep)
 static void visit(struct gram_matcher *m, struct config config)
 {
     for (size_t i = 0; i < m->visited.count; i++)
-        if (m->visited.items[i].state == config.state && m->visited.items[i].parent == config.parent)
+        if (m->visited.items[i].state == config.state &&
+            m->visited.items[i].parent == config.parent)
             return;
     if (m->visited.count >= CONFIGS_MAX)
         failed(m, ERR_LIMIT);
@@ -215,7 +230,8 @@ static void visit(struct gram_matcher *m, struct config config)
         failed(m, ERR_MEMORY);
 }
 
-static void enter_loop(struct gram_matcher *m, uint32_t loop_index, uint32_t count, uint32_t parent);
+static void enter_loop(struct gram_matcher *m, uint32_t loop_index, uint32_t count,
+                       uint32_t parent);
 
 /* The call on top of `parent` is through. */
 static void pop(struct gram_matcher *m, uint32_t parent)
@@ -233,8 +249,8 @@ static void pop(struct gram_matcher *m, uint32_t parent)
     }
 }
 
-/* `count` rounds are done. Children of loops are never empty, so this ends: it recurses only into what
- * lies below. */
+/* `count` rounds are done. Children of loops are never empty, so this ends: it recurses only into
+ * what lies below. */
 static void enter_loop(struct gram_matcher *m, uint32_t loop_index, uint32_t count, uint32_t parent)
 {
     const struct gram_loop *loop = &m->gram->loops[loop_index];
@@ -281,16 +297,45 @@ static void begin_set(struct gram_matcher *m)
     m->ended = m->base_ended = false;
 }
 
-/* Appends to `out` the configurations after `byte` of from[0, count) (which may lie in `out`). */
+/* One more plain character in a loop that stands on the base: no other way to go on than another
+ * round. False when this is not the case at hand. */
+static bool step_plain_loop(struct gram_matcher *m, struct config config, uint8_t byte,
+                            struct set *out)
+{
+    if (m->literal || config.parent <= BASE || byte < 0x20 || byte >= 0x80 || byte == '"' ||
+        byte == '\\')
+        return false;
+    struct frame frame = m->frames.items[config.parent];
+    if (!(frame.ret & GRAM_LOOP) || frame.parent != BASE)
+        return false;
+    const struct gram_loop *loop = &m->gram->loops[frame.ret & ~GRAM_LOOP];
+    if (!loop->plain || config.state != loop->start)
+        return false;
+    uint32_t count = frame.count + 1;
+    if (loop->max == GRAM_INFINITE && count > loop->min)
+        count = loop->min;
+    m->base_ended = count >= loop->min;
+    if (count < loop->max &&
+        !vec_push(m->heap, out,
+                  (struct config){config.state, push_frame(m, frame.ret, count, BASE)}))
+        failed(m, ERR_MEMORY);
+    return true;
+}
+
+/* Appends to `out` the configurations after `byte` of from[first, first + count) (which may be
+ * `out`). */
 static void step(struct gram_matcher *m, const struct set *from, size_t first, size_t count,
                  uint8_t byte, struct set *out)
 {
     begin_set(m);
+    if (count == 1 && step_plain_loop(m, from->items[first], byte, out))
+        return;
     for (size_t i = 0; i < count; i++) {
         struct config config = from->items[first + i];
-        uint32_t to = gram_step(m->gram, config.state, byte);
-        if (to == GRAM_NONE)
+        const struct gram_edge *edge = gram_find_edge(m->gram, config.state, byte);
+        if (!edge || (m->literal && edge->first != edge->last))
             continue;
+        uint32_t to = edge->to;
         const struct gram_state *state = &m->gram->states[to];
         if (count == 1 && !state->final && state->call_count == 0) { /* the common case */
             if (!vec_push(m->heap, out, (struct config){to, config.parent}))
@@ -316,43 +361,51 @@ static void set_bit(uint64_t *bits, uint32_t id)
     bits[id / 64] |= 1ull << (id % 64);
 }
 
-static void accept_exact(const struct gram_vocab *vocab, const struct gram_trie_node *node, uint64_t *bits)
+static void accept_exact(const struct gram_trie *trie, const struct gram_trie_node *node,
+                         uint64_t *bits)
 {
     for (uint32_t i = node->first; i < node->first + node->exact; i++)
-        set_bit(bits, vocab->order[i]);
+        set_bit(bits, trie->order[i]);
+}
+
+/* How many plain characters in a row the configuration takes whatever lies below; 0: none for sure.
+ */
+static uint64_t plain_room(const struct gram_matcher *m, const struct config *config)
+{
+    if (m->gram->states[config->state].plain_loop)
+        return UINT64_MAX / 2;
+    const struct frame *frame = &m->frames.items[config->parent];
+    if (config->parent <= BASE || !(frame->ret & GRAM_LOOP))
+        return 0;
+    const struct gram_loop *loop = &m->gram->loops[frame->ret & ~GRAM_LOOP];
+    if (!loop->plain || config->state != loop->start)
+        return 0;
+    return loop->max == GRAM_INFINITE ? UINT64_MAX / 2 : (uint64_t)loop->max - frame->count;
 }
 
 /* Takes a plain subtree whole when the set would stay where it is (or count rounds). */
-static bool accept_plain(struct gram_matcher *m, const struct config *config,
-                         const struct gram_trie_node *node, uint64_t *bits)
+static bool accept_plain(struct gram_matcher *m, const struct gram_trie *trie,
+                         const struct config *config, const struct gram_trie_node *node,
+                         uint64_t *bits)
 {
-    const struct gram_vocab *vocab = m->vocab;
-    uint64_t chars = UINT64_MAX;
-    if (!m->gram->states[config->state].plain_loop) {
-        const struct frame *frame = &m->frames.items[config->parent];
-        if (config->parent <= BASE || !(frame->ret & GRAM_LOOP))
-            return false;
-        const struct gram_loop *loop = &m->gram->loops[frame->ret & ~GRAM_LOOP];
-        if (!loop->plain || config->state != loop->start)
-            return false;
-        if (loop->max != GRAM_INFINITE)
-            chars = (uint64_t)loop->max - frame->count + node->chars;
-    }
+    uint64_t room = plain_room(m, config);
+    if (room == 0)
+        return false;
     for (uint32_t i = node->first; i < node->last; i++)
-        if (vocab->chars[i] <= chars)
-            set_bit(bits, vocab->order[i]);
+        if (trie->chars[i] <= room + node->chars)
+            set_bit(bits, trie->order[i]);
     return true;
 }
 
-/* Tries all tokens below trie node `root` on the set that stands at the end of `walk`, which is taken
- * off. Iterative; the depth is that of the trie. */
-static void walk_from(struct gram_matcher *m, uint32_t root, size_t first, struct finding *found)
+/* Tries all tokens below trie node `root` on the set that stands at the end of `walk`, which is
+ * taken off. Iterative; the depth is that of the trie. */
+static void walk_from(struct gram_matcher *m, const struct gram_trie *trie, uint32_t root,
+                      size_t first, struct finding *found)
 {
-    const struct gram_vocab *vocab = m->vocab;
     uint32_t at = root + 1;
     m->levels.count = 0;
     if (!vec_push(m->heap, &m->levels,
-                  (struct level){first, m->walk.count - first, vocab->nodes[root].end})) {
+                  (struct level){first, m->walk.count - first, trie->nodes[root].end})) {
         failed(m, ERR_MEMORY);
         return;
     }
@@ -364,22 +417,35 @@ static void walk_from(struct gram_matcher *m, uint32_t root, size_t first, struc
                 return;
             continue;
         }
-        const struct gram_trie_node *node = &vocab->nodes[at];
-        if (node->plain && level.count == 1 &&
-            accept_plain(m, &m->walk.items[level.first], node, found->bits)) {
-            at = node->end;
-            continue;
+        const struct gram_trie_node *node = &trie->nodes[at];
+        if (level.count == 1) { /* most subtrees die here: ask before making anything */
+            const struct config *config = &m->walk.items[level.first];
+            if (gram_step(m->gram, config->state, node->byte) == GRAM_NONE) {
+                at = node->end;
+                continue;
+            }
+            if (!m->literal && node->plain && accept_plain(m, trie, config, node, found->bits)) {
+                at = node->end;
+                continue;
+            }
+            if (!m->literal && !(node->classes & ~m->gram->states[config->state].loop_classes)) {
+                for (uint32_t i = node->first; i < node->last; i++)
+                    set_bit(found->bits, trie->order[i]);
+                at = node->end;
+                continue;
+            }
         }
         size_t made = m->walk.count;
         step(m, &m->walk, level.first, level.count, node->byte, &m->walk);
-        bool base = m->visited.count > 0 && m->base_ended;
-        bool alive = m->walk.count > made || (m->visited.count > 0 && (m->ended || m->base_ended));
-        if (alive)
-            accept_exact(vocab, node, found->bits);
-        if (base && found->ends && node->end > at + 1 && !vec_push(NULL, found->ends, at))
-            failed(m, ERR_MEMORY);
+        if (m->walk.count > made || m->ended || m->base_ended)
+            accept_exact(trie, node, found->bits);
+        if (m->base_ended && found->ends)
+            for (uint32_t child = at + 1; child < node->end; child = trie->nodes[child].end)
+                if (!vec_push(NULL, found->ends, child))
+                    failed(m, ERR_MEMORY);
         if (m->walk.count > made && node->end > at + 1) {
-            if (!vec_push(m->heap, &m->levels, (struct level){made, m->walk.count - made, node->end}))
+            if (!vec_push(m->heap, &m->levels,
+                          (struct level){made, m->walk.count - made, node->end}))
                 failed(m, ERR_MEMORY);
             at++;
         } else {
@@ -460,12 +526,35 @@ static bool keep_tokens(struct gram_matcher *m, struct local *local, const uint6
     }
     for (size_t i = 0; i < words; i++)
         for (uint64_t left = bits[i]; left; left &= left - 1)
-            if (!vec_push(NULL, &local->tokens, (uint32_t)(i * 64) + (uint32_t)__builtin_ctzll(left)))
+            if (!vec_push(NULL, &local->tokens,
+                          (uint32_t)(i * 64) + (uint32_t)__builtin_ctzll(left)))
                 return false;
     return true;
 }
 
-static struct local *make_local(struct gram_matcher *m, uint32_t state, uint32_t loop, uint32_t count)
+/* Counting sort by the nodes' bytes. */
+static bool sort_ends(struct local *local, const struct gram_trie *trie)
+{
+    uint32_t *sorted = mem_calloc(NULL, local->ends.count + 1, sizeof *sorted);
+    uint32_t next[256];
+    if (!sorted)
+        return false;
+    for (size_t i = 0; i < local->ends.count; i++)
+        local->ends_of[trie->nodes[local->ends.items[i]].byte + 1]++;
+    for (size_t b = 0; b < 256; b++) {
+        local->ends_of[b + 1] += local->ends_of[b];
+        next[b] = local->ends_of[b];
+    }
+    for (size_t i = 0; i < local->ends.count; i++)
+        sorted[next[trie->nodes[local->ends.items[i]].byte]++] = local->ends.items[i];
+    mem_free(NULL, local->ends.items);
+    local->ends.items = sorted;
+    local->ends.capacity = local->ends.count + 1;
+    return true;
+}
+
+static struct local *make_local(struct gram_matcher *m, uint32_t state, uint32_t loop,
+                                uint32_t count)
 {
     struct local *local = mem_calloc(NULL, 1, sizeof *local);
     uint64_t *bits = mem_calloc(NULL, bit_words(m), sizeof *bits);
@@ -474,11 +563,17 @@ static struct local *make_local(struct gram_matcher *m, uint32_t state, uint32_t
         struct finding found = {bits, &local->ends};
         *local = (struct local){.state = state, .loop = loop, .count = count};
         uint32_t parent = loop == GRAM_NONE ? BASE : push_frame(m, GRAM_LOOP | loop, count, BASE);
+        struct config config = {state, parent};
+        const struct gram_vocab *vocab = m->vocab;
         size_t first = m->walk.count;
-        if (!vec_push(m->heap, &m->walk, (struct config){state, parent}))
+        local->rough = plain_room(m, &config) > 0;
+        const struct gram_trie *trie = local->rough ? &vocab->rough : &vocab->all;
+        if (!vec_push(m->heap, &m->walk, config))
             failed(m, ERR_MEMORY);
         else
-            walk_from(m, 0, first, &found);
+            walk_from(m, trie, 0, first, &found);
+        if (m->err == ERR_OK && !sort_ends(local, trie))
+            failed(m, ERR_MEMORY);
         drop_frames(m, frames);
     }
     if (!local || !bits || (m->err == ERR_OK && !keep_tokens(m, local, bits)))
@@ -491,15 +586,15 @@ static struct local *make_local(struct gram_matcher *m, uint32_t state, uint32_t
     return local;
 }
 
-static struct local *find_local(struct gram_matcher *m, struct gram_cache *cache, struct config config,
-                                uint32_t *below)
+static struct local *find_local(struct gram_matcher *m, struct gram_cache *cache,
+                                struct config config, uint32_t *below)
 {
     uint32_t key[3] = {config.state, GRAM_NONE, 0};
     const struct frame *frame = &m->frames.items[config.parent];
     *below = config.parent;
     if (config.parent > BASE && (frame->ret & GRAM_LOOP)) {
         key[1] = frame->ret & ~GRAM_LOOP;
-        key[2] = canonical(m, &m->gram->loops[key[1]], frame->count);
+        key[2] = canonical(m, &m->gram->loops[key[1]], frame->count, true);
         *below = frame->parent;
     }
     struct local *local = map_find(&cache->locals, key, sizeof key);
@@ -535,23 +630,73 @@ static void add_local(struct gram_matcher *m, const struct local *local)
 /* Tokens that outlast the rule on top go on with what lies below. */
 static void add_ends(struct gram_matcher *m, const struct local *local, uint32_t below)
 {
+    const struct gram_trie *trie = local->rough ? &m->vocab->rough : &m->vocab->all;
     struct finding found = {m->bits, NULL};
     size_t first = m->walk.count;
+    if (local->ends.count == 0)
+        return;
     begin_set(m);
     pop(m, below);
     settle(m, &m->walk);
     size_t count = m->walk.count - first;
-    for (size_t i = 0; i < local->ends.count && count > 0 && m->err == ERR_OK; i++) {
-        size_t copy = m->walk.count;
-        if (!vec_reserve(m->heap, &m->walk, count)) {
-            failed(m, ERR_MEMORY);
-            break;
+    for (unsigned byte = 0; byte < 256 && count > 0 && m->err == ERR_OK; byte++) {
+        if (local->ends_of[byte] == local->ends_of[byte + 1])
+            continue;
+        size_t next = m->walk.count;
+        step(m, &m->walk, first, count, (uint8_t)byte, &m->walk);
+        size_t made = m->walk.count - next;
+        bool alive = made > 0 || m->ended;
+        for (uint32_t i = local->ends_of[byte];
+             alive && i < local->ends_of[byte + 1] && m->err == ERR_OK; i++) {
+            const struct gram_trie_node *node = &trie->nodes[local->ends.items[i]];
+            accept_exact(trie, node, m->bits);
+            if (made == 0 || node->end == local->ends.items[i] + 1)
+                continue;
+            size_t copy = m->walk.count;
+            if (!vec_reserve(m->heap, &m->walk, made)) {
+                failed(m, ERR_MEMORY);
+                break;
+            }
+            memcpy(m->walk.items + copy, m->walk.items + next, made * sizeof *m->walk.items);
+            m->walk.count = copy + made;
+            walk_from(m, trie, local->ends.items[i], copy, &found);
+            m->walk.count = copy;
         }
-        memcpy(m->walk.items + copy, m->walk.items + first, count * sizeof *m->walk.items);
-        m->walk.count = copy + count;
-        walk_from(m, local->ends.items[i], copy, &found);
-        m->walk.count = copy;
+        m->walk.count = next;
     }
+    m->walk.count = first;
+}
+
+/* Plain tokens of at most `room` characters. */
+static void add_plain(struct gram_matcher *m, uint64_t room)
+{
+    const struct gram_vocab *vocab = m->vocab;
+    uint32_t total = vocab->plain_counts[vocab->chars_max];
+    uint32_t fit = room < vocab->chars_max ? vocab->plain_counts[room] : total;
+    if (fit < total / 2) {
+        for (uint32_t i = 0; i < fit; i++)
+            set_bit(m->bits, vocab->plain[i]);
+        return;
+    }
+    uint64_t *kept = m->kept; /* the bits that the longer ones had before */
+    for (uint32_t i = fit; i < total; i++)
+        kept[vocab->plain[i] / 64] &=
+            m->bits[vocab->plain[i] / 64] | ~(1ull << (vocab->plain[i] % 64));
+    for (size_t i = 0; i < bit_words(m); i++)
+        m->bits[i] |= vocab->plain_bits[i] & kept[i];
+    for (uint32_t i = fit; i < total; i++)
+        kept[vocab->plain[i] / 64] = UINT64_MAX;
+}
+
+/* Tokens of a trie that the cache leaves out, on the stack at hand. */
+static void add_trie(struct gram_matcher *m, const struct gram_trie *trie, struct config config)
+{
+    struct finding found = {m->bits, NULL};
+    size_t first = m->walk.count;
+    if (!vec_push(m->heap, &m->walk, config))
+        failed(m, ERR_MEMORY);
+    else
+        walk_from(m, trie, 0, first, &found);
     m->walk.count = first;
 }
 
@@ -589,7 +734,8 @@ static uint64_t set_hash(const struct gram_matcher *m)
 {
     uint64_t hash = m->can_end ? 0x51ED270B7A3F1C29u : 0;
     for (size_t i = 0; i < m->set.count; i++)
-        hash += mix(m->frames.items[m->set.items[i].parent].hash ^ mix(m->set.items[i].state + 1ull));
+        hash +=
+            mix(m->frames.items[m->set.items[i].parent].hash ^ mix(m->set.items[i].state + 1ull));
     if (m->can_end)
         for (size_t i = 0; i < m->stops.count; i++)
             hash = mix(hash + m->stops.items[i]);
@@ -607,6 +753,13 @@ static void make_mask(struct gram_matcher *m, struct gram_cache *cache)
             break;
         add_local(m, local);
         add_ends(m, local, below);
+        if (local->rough) {
+            add_plain(m, plain_room(m, &m->set.items[i]));
+            add_trie(m, &m->vocab->longs, m->set.items[i]);
+        }
+        m->literal = true;
+        add_trie(m, &m->vocab->controls, m->set.items[i]);
+        m->literal = false;
     }
     drop_frames(m, frames);
     m->walk.count = 0;
@@ -679,15 +832,16 @@ enum err gram_matcher_mask(struct gram_matcher *m, const uint32_t **brle, size_t
 
 /* ---- accepting ---- */
 
-/* Copies the frames that the set still needs to the front; the rest is forgotten. Frames refer only to
- * older ones, so one pass keeps their order. */
+/* Copies the frames that the set still needs to the front; the rest is forgotten. Frames refer only
+ * to older ones, so one pass keeps their order. */
 static void collect_frames(struct gram_matcher *m)
 {
     uint32_t *moved = mem_calloc(m->heap, m->frames.count, sizeof *moved);
     if (!moved)
         return; /* not now; frames only grow until FRAMES_MAX */
     for (size_t i = 0; i < m->set.count; i++)
-        for (uint32_t f = m->set.items[i].parent; f > BASE && !moved[f]; f = m->frames.items[f].parent)
+        for (uint32_t f = m->set.items[i].parent; f > BASE && !moved[f];
+             f = m->frames.items[f].parent)
             moved[f] = 1;
     moved[BOTTOM] = BOTTOM;
     moved[BASE] = BASE;
@@ -728,6 +882,7 @@ static bool is_stop(const struct gram_matcher *m, uint32_t id)
 static enum err reject(struct gram_matcher *m, uint32_t id, struct report *report)
 {
     m->walk.count = 0;
+    m->literal = false;
     if (m->err != ERR_OK)
         return explain(m, report);
     return err_set(report, ERR_INVALID, "token %u rejected by grammar", id);
@@ -746,6 +901,7 @@ enum err gram_matcher_accept(struct gram_matcher *m, uint32_t id, struct report 
     }
     if (id >= vocab->token_count || vocab->starts[id] == vocab->starts[id + 1])
         return reject(m, id, report);
+    m->literal = vocab->control_bits[id / 64] >> (id % 64) & 1;
     size_t first = 0, frames = m->frames.count;
     bool end = false;
     m->walk.count = 0;
@@ -755,7 +911,7 @@ enum err gram_matcher_accept(struct gram_matcher *m, uint32_t id, struct report 
     for (uint32_t at = vocab->starts[id]; at < vocab->starts[id + 1] && m->err == ERR_OK; at++) {
         size_t made = m->walk.count;
         step(m, &m->walk, first, made - first, (uint8_t)vocab->text[at], &m->walk);
-        end = m->visited.count > 0 && m->ended;
+        end = m->ended;
         if (m->walk.count == made && !(end && at + 1 == vocab->starts[id + 1])) {
             drop_frames(m, frames);
             return reject(m, id, report);
@@ -772,6 +928,7 @@ enum err gram_matcher_accept(struct gram_matcher *m, uint32_t id, struct report 
         memcpy(m->set.items, m->walk.items + first, count * sizeof *m->set.items);
     m->set.count = count;
     m->can_end = end;
+    m->literal = false;
     m->walk.count = 0;
     if (m->frames.count > FRAMES_TO_COLLECT)
         collect_frames(m);
@@ -800,8 +957,8 @@ void gram_matcher_reset(struct gram_matcher *m)
 }
 
 enum err gram_matcher_create(struct gram *gram, struct gram_vocab *vocab, const uint32_t *stops,
-                             size_t stop_count, struct mem_heap *heap,
-                             struct gram_matcher **out, struct report *report)
+                             size_t stop_count, struct mem_heap *heap, struct gram_matcher **out,
+                             struct report *report)
 {
     struct gram_matcher *m = mem_calloc(heap, 1, sizeof *m);
     if (!m)
@@ -810,7 +967,10 @@ enum err gram_matcher_create(struct gram *gram, struct gram_vocab *vocab, const 
     m->gram = gram_ref(gram);
     m->vocab = gram_vocab_ref(vocab);
     m->bits = mem_calloc(heap, bit_words(m), sizeof *m->bits);
-    if (!m->bits || !vec_push(heap, &m->frames, (struct frame){.hash = 1}) ||
+    m->kept = mem_alloc(heap, bit_words(m) * sizeof *m->kept);
+    if (m->kept)
+        memset(m->kept, 0xFF, bit_words(m) * sizeof *m->kept);
+    if (!m->bits || !m->kept || !vec_push(heap, &m->frames, (struct frame){.hash = 1}) ||
         !vec_push(heap, &m->frames, (struct frame){.hash = 2}))
         failed(m, ERR_MEMORY);
     for (size_t i = 0; i < stop_count && m->err == ERR_OK; i++)
@@ -839,6 +999,7 @@ void gram_matcher_destroy(struct gram_matcher *m)
     vec_free(m->heap, &m->walk);
     vec_free(m->heap, &m->levels);
     mem_free(m->heap, m->bits);
+    mem_free(m->heap, m->kept);
     vec_free(NULL, &m->brle);
     gram_vocab_unref(m->vocab);
     gram_unref(m->gram);

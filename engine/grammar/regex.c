@@ -1,5 +1,5 @@
-/* Reading regular expressions: JavaScript's syntax as far as it describes regular languages. The match
- * is always of the whole text; ^ and $ are accepted and mean nothing more. */
+/* Reading regular expressions: JavaScript's syntax as far as it describes regular languages. The
+ * match is always of the whole text; ^ and $ are accepted and mean nothing more. */
 #include <string.h>
 
 #include "engine/base/utf8.h"
@@ -26,8 +26,8 @@ struct reader {
 static const struct ast_range digit_ranges[] = {{'0', '9'}};
 static const struct ast_range word_ranges[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 static const struct ast_range space_ranges[] = {
-    {'\t', '\r'}, {' ', ' '}, {0xA0, 0xA0}, {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029},
-    {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+    {'\t', '\r'},     {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
+    {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
 
 static uint32_t failed(struct reader *r, enum err err, const char *what)
 {
@@ -85,7 +85,8 @@ static bool read_hex(struct reader *r, int digits, uint32_t *value)
     return true;
 }
 
-/* Behind a backslash. A class escape adds its ranges and sets *is_class, others give one character. */
+/* Behind a backslash. A class escape adds its ranges and sets *is_class, others give one character.
+ */
 static bool read_escape(struct reader *r, struct ranges *ranges, bool *is_class, uint32_t *point)
 {
     static const char from[] = "ntrfv", to[] = "\n\t\r\f\v";
@@ -101,18 +102,19 @@ static bool read_escape(struct reader *r, struct ranges *ranges, bool *is_class,
             return add_ranges(r, ranges, digit_ranges, 1, negated);
         if (c == 'w' || c == 'W')
             return add_ranges(r, ranges, word_ranges, 4, negated);
-        return add_ranges(r, ranges, space_ranges, sizeof space_ranges / sizeof *space_ranges, negated);
+        return add_ranges(r, ranges, space_ranges, sizeof space_ranges / sizeof *space_ranges,
+                          negated);
     }
     if (c == 'b' || c == 'B' || c == 'p' || c == 'P' || c == 'k' || (c >= '1' && c <= '9'))
-        return failed(r, ERR_UNSUPPORTED,
-                      "\\b, \\p, \\k and back references are not supported"), false;
+        return failed(r, ERR_UNSUPPORTED, "\\b, \\p, \\k and back references are not supported"),
+               false;
     r->at++;
     const char *found = strchr(from, c);
     if (c == 'x')
         return read_hex(r, 2, point);
     if (c == 'u' && peek(r) == '{') {
         *point = 0;
-        for (r->at++; peek(r) != '}'; ) {
+        for (r->at++; peek(r) != '}';) {
             uint32_t digit;
             if (!read_hex(r, 1, &digit))
                 return false;
@@ -126,8 +128,8 @@ static bool read_escape(struct reader *r, struct ranges *ranges, bool *is_class,
             return false;
         uint32_t low;
         size_t before = r->at;
-        if (*point >= 0xD800 && *point < 0xDC00 && r->bytes - r->at >= 6 && r->text[r->at] == '\\' &&
-            r->text[r->at + 1] == 'u') {
+        if (*point >= 0xD800 && *point < 0xDC00 && r->bytes - r->at >= 6 &&
+            r->text[r->at] == '\\' && r->text[r->at + 1] == 'u') {
             r->at += 2;
             if (!read_hex(r, 4, &low))
                 return false;
@@ -136,7 +138,8 @@ static bool read_escape(struct reader *r, struct ranges *ranges, bool *is_class,
             else
                 r->at = before;
         }
-    } else if (c == 'c' && ((peek(r) >= 'a' && peek(r) <= 'z') || (peek(r) >= 'A' && peek(r) <= 'Z'))) {
+    } else if (c == 'c' &&
+               ((peek(r) >= 'a' && peek(r) <= 'z') || (peek(r) >= 'A' && peek(r) <= 'Z'))) {
         *point = (uint32_t)(r->text[r->at++] & 31);
     } else if (c == '0') {
         *point = 0;
@@ -156,8 +159,8 @@ static uint32_t json_class(struct reader *r, const struct ranges *ranges)
 {
     static const struct {
         char c, letter;
-    } escapes[] = {{'"', '"'}, {'\\', '\\'}, {'/', '/'}, {'\b', 'b'}, {'\f', 'f'}, {'\n', 'n'},
-                   {'\r', 'r'}, {'\t', 't'}};
+    } escapes[] = {{'"', '"'},  {'\\', '\\'}, {'/', '/'},  {'\b', 'b'},
+                   {'\f', 'f'}, {'\n', 'n'},  {'\r', 'r'}, {'\t', 't'}};
     static const struct ast_range never[] = {{0, 0x1F}, {'"', '"'}, {'\\', '\\'}};
     struct ranges plain = {0};
     uint32_t node = ast_list(r->ast, AST_ALT);
@@ -204,7 +207,8 @@ static uint32_t class_node(struct reader *r, struct ranges *ranges, bool negated
         if (index != AST_NONE) {
             const struct ast_node *class = &r->ast->nodes.items[index];
             for (uint32_t i = class->a; i < class->a + class->b; i++)
-                if (!add_range(r, &normal, r->ast->ranges.items[i].first, r->ast->ranges.items[i].last))
+                if (!add_range(r, &normal, r->ast->ranges.items[i].first,
+                               r->ast->ranges.items[i].last))
                     break;
             node = json_class(r, &normal);
         }
@@ -246,7 +250,8 @@ static uint32_t read_class(struct reader *r)
             }
             if (end == 0) {
                 last = first;
-                if (class_first || peek(r) != '-' || r->at + 1 >= r->bytes || r->text[r->at + 1] == ']')
+                if (class_first || peek(r) != '-' || r->at + 1 >= r->bytes ||
+                    r->text[r->at + 1] == ']')
                     break;
                 r->at++;
             }
@@ -283,7 +288,8 @@ static uint32_t read_group(struct reader *r)
         } else if (kind == ':') {
             r->at += 2;
         } else {
-            return failed(r, ERR_UNSUPPORTED, "look-ahead, look-behind and flags are not supported");
+            return failed(r, ERR_UNSUPPORTED,
+                          "look-ahead, look-behind and flags are not supported");
         }
     }
     uint32_t node = read_alternatives(r);
@@ -412,7 +418,8 @@ static uint32_t read_alternatives(struct reader *r)
 enum err ast_from_regex(struct ast *ast, const char *text, size_t bytes, bool in_json,
                         uint32_t *node, struct report *report)
 {
-    struct reader r = {.ast = ast, .text = text, .bytes = bytes, .in_json = in_json, .report = report};
+    struct reader r = {
+        .ast = ast, .text = text, .bytes = bytes, .in_json = in_json, .report = report};
     if (bytes > SOURCE_BYTES_MAX)
         return err_set(report, ERR_LIMIT, "A regular expression of %zu bytes is too long", bytes);
     *node = read_alternatives(&r);

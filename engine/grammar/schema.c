@@ -1,9 +1,11 @@
-/* JSON Schema to grammars. Supported: type, enum, const, string lengths, pattern and common formats, numeric
- * bounds, items and prefixItems with counts, properties, required, additionalProperties and counts, $ref
- * within the document, anyOf, oneOf (as anyOf), allOf of one. Other keywords do not constrain.
+/* JSON Schema to grammars. Supported: type, enum, const, string lengths, pattern and common
+ * formats, numeric bounds, items and prefixItems with counts, properties, required,
+ * additionalProperties and counts, $ref within the document, anyOf, oneOf (as anyOf), allOf of one.
+ * Other keywords do not constrain.
  *
- * Two habits are stricter than the standard, because a model writes better so: properties come in the
- * schema's order, and an object that lists properties has no others unless additionalProperties says so. */
+ * Two habits are stricter than the standard, because a model writes better so: properties come in
+ * the schema's order, and an object that lists properties has no others unless additionalProperties
+ * says so. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,7 +16,7 @@
 
 #define SOURCE_BYTES_MAX ((size_t)16 << 20)
 #define SCHEMA_DEPTH_MAX 120
-#define COUNT_MAX 1000000000u
+#define COUNT_MAX        1000000000u
 
 struct schema {
     struct ast *ast;
@@ -25,13 +27,12 @@ struct schema {
     unsigned depth;
 };
 
-static uint32_t failed(struct schema *s, enum err err, const char *format, const char *what)
+/* `about`: the name in question, or NULL. */
+static uint32_t failed(struct schema *s, enum err err, const char *what, const char *about)
 {
-    if (s->err == ERR_OK) {
-        char text[300];
-        (void)snprintf(text, sizeof text, format, what);
-        s->err = err_set(s->report, err, "JSON Schema: %s", text);
-    }
+    if (s->err == ERR_OK)
+        s->err = about ? err_set(s->report, err, "JSON Schema: %s: \"%.200s\"", what, about)
+                       : err_set(s->report, err, "JSON Schema: %s", what);
     return AST_NONE;
 }
 
@@ -47,21 +48,22 @@ static uint32_t literal(struct schema *s, const json_t *value)
 {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
     if (!text)
-        return failed(s, ERR_INVALID, "a value in enum or const cannot be written%s", "");
+        return failed(s, ERR_INVALID, "a value in enum or const cannot be written", NULL);
     uint32_t node = ast_text(s->ast, text);
     free(text);
     return node;
 }
 
 /* A count keyword; `otherwise` when absent. */
-static uint32_t count_of(struct schema *s, const json_t *schema, const char *key, uint32_t otherwise)
+static uint32_t count_of(struct schema *s, const json_t *schema, const char *key,
+                         uint32_t otherwise)
 {
     const json_t *value = json_object_get(schema, key);
     if (!value)
         return otherwise;
     double number = json_is_number(value) ? json_number_value(value) : -1;
     if (!(number >= 0) || number != floor(number)) {
-        (void)failed(s, ERR_INVALID, "\"%s\" must be a number that counts", key);
+        (void)failed(s, ERR_INVALID, "this must be a number that counts", key);
         return otherwise;
     }
     return number > COUNT_MAX ? COUNT_MAX : (uint32_t)number;
@@ -98,8 +100,9 @@ static void same_length(struct schema *s, uint32_t list, const char *prefix, siz
     ast_add(s->ast, sequence, rest);
     size_t left = length - common - 1;
     if (low[common] + 1 <= high[common] - 1)
-        ast_add(s->ast, rest, ast_seq2(s->ast, digit(s, (char)(low[common] + 1), (char)(high[common] - 1)),
-                                       digits(s, left)));
+        ast_add(s->ast, rest,
+                ast_seq2(s->ast, digit(s, (char)(low[common] + 1), (char)(high[common] - 1)),
+                         digits(s, left)));
     for (int side = 0; side < 2; side++) {
         const char *bound = side ? high : low;
         for (size_t at = common + 1; at <= length; at++) {
@@ -112,14 +115,15 @@ static void same_length(struct schema *s, uint32_t list, const char *prefix, siz
             char from = side ? '0' : (char)(bound[at] + 1);
             char to = side ? (char)(bound[at] - 1) : '9';
             if (from <= to)
-                ast_add(s->ast, rest, ast_seq3(s->ast, path, digit(s, from, to),
-                                               digits(s, length - at - 1)));
+                ast_add(s->ast, rest,
+                        ast_seq3(s->ast, path, digit(s, from, to), digits(s, length - at - 1)));
         }
     }
 }
 
 /* Whole numbers low to high (both at least 0), `high` INT64_MAX meaning no bound. */
-static void magnitudes(struct schema *s, uint32_t list, const char *prefix, int64_t low, int64_t high)
+static void magnitudes(struct schema *s, uint32_t list, const char *prefix, int64_t low,
+                       int64_t high)
 {
     char from[24], to[24];
     size_t prefix_bytes = strlen(prefix);
@@ -134,16 +138,18 @@ static void magnitudes(struct schema *s, uint32_t list, const char *prefix, int6
         if (last)
             return;
         if (high == INT64_MAX) { /* and all longer ones */
-            ast_add(s->ast, list, ast_seq3(s->ast, ast_bytes(s->ast, prefix, prefix_bytes), digit(s, '1', '9'),
-                                           ast_repeat(s->ast, digit(s, '0', '9'), (uint32_t)length,
-                                                      AST_INFINITE)));
+            ast_add(
+                s->ast, list,
+                ast_seq3(s->ast, ast_bytes(s->ast, prefix, prefix_bytes), digit(s, '1', '9'),
+                         ast_repeat(s->ast, digit(s, '0', '9'), (uint32_t)length, AST_INFINITE)));
             return;
         }
         (void)snprintf(from, sizeof from, "1%.*s", (int)length, "000000000000000000000");
     }
 }
 
-/* low to high, INT64_MIN and INT64_MAX meaning no bound, each followed by `suffix` rules of its own. */
+/* low to high, INT64_MIN and INT64_MAX meaning no bound, each followed by `suffix` rules of its
+ * own. */
 static uint32_t integers(struct schema *s, int64_t low, int64_t high)
 {
     uint32_t list = ast_list(s->ast, AST_ALT);
@@ -157,14 +163,16 @@ static uint32_t integers(struct schema *s, int64_t low, int64_t high)
 }
 
 /* The tightest of two keywords; false when neither is there. */
-static bool bound_of(struct schema *s, const json_t *schema, const char *inclusive, const char *exclusive,
-                     bool lower, double *bound, bool *excluded)
+static bool bound_of(struct schema *s, const json_t *schema, const char *inclusive,
+                     const char *exclusive, bool lower, double *bound, bool *excluded)
 {
-    const json_t *value = json_object_get(schema, inclusive), *strict = json_object_get(schema, exclusive);
+    const json_t *value = json_object_get(schema, inclusive),
+                 *strict = json_object_get(schema, exclusive);
     bool any = false;
     *excluded = false;
-    if ((value && !json_is_number(value)) || (strict && !json_is_number(strict) && !json_is_boolean(strict))) {
-        (void)failed(s, ERR_INVALID, "\"%s\" must be a number", value ? inclusive : exclusive);
+    if ((value && !json_is_number(value)) ||
+        (strict && !json_is_number(strict) && !json_is_boolean(strict))) {
+        (void)failed(s, ERR_INVALID, "this must be a number", value ? inclusive : exclusive);
         return false;
     }
     if (value) {
@@ -194,7 +202,7 @@ static uint32_t number_of(struct schema *s, const json_t *schema, bool integer)
     if (!has_low && !has_high)
         return integer ? ast_json_integer(s->ast) : ast_json_number(s->ast);
     if ((has_low && !(fabs(low) <= WHOLE_MAX)) || (has_high && !(fabs(high) <= WHOLE_MAX)))
-        return failed(s, ERR_UNSUPPORTED, "bounds of numbers beyond 1e17 are not supported%s", "");
+        return failed(s, ERR_UNSUPPORTED, "bounds of numbers beyond 1e17 are not supported", NULL);
     int64_t from = INT64_MIN, to = INT64_MAX;
     if (has_low)
         from = (int64_t)ceil(low) + (low_out && low == ceil(low) ? 1 : 0);
@@ -214,8 +222,9 @@ static uint32_t number_of(struct schema *s, const json_t *schema, bool integer)
         magnitudes(s, parts, "-", has_high && high < 0 ? (int64_t)floor(-high) + 1 : 0,
                    has_low ? (int64_t)floor(-low) - 1 : INT64_MAX);
     ast_add(s->ast, list, whole);
-    ast_add(s->ast, list, ast_seq3(s->ast, parts, ast_text(s->ast, "."),
-                                   ast_repeat(s->ast, digit(s, '0', '9'), 1, AST_INFINITE)));
+    ast_add(s->ast, list,
+            ast_seq3(s->ast, parts, ast_text(s->ast, "."),
+                     ast_repeat(s->ast, digit(s, '0', '9'), 1, AST_INFINITE)));
     return list;
 }
 
@@ -230,17 +239,19 @@ static const char *format_pattern(const char *format)
 {
     static const char *const patterns[][2] = {
         {"date", "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"},
-        {"time", "([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"},
-        {"date-time",
-         "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)"
-         "(\\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"},
+        {"time", "([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]"
+                 "):[0-5][0-9])"},
+        {"date-time", "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5]["
+                      "0-9]:([0-5][0-9]|60)"
+                      "(\\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"},
         {"email",
          "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+)*@"
          "[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*"},
         {"uuid", "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"},
-        {"ipv4", "((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"},
-        {"hostname",
-         "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"},
+        {"ipv4", "((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}"
+                 "|[1-9]?[0-9])"},
+        {"hostname", "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}"
+                     "[a-zA-Z0-9])?)*"},
     };
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
         if (strcmp(patterns[i][0], format) == 0)
@@ -280,8 +291,8 @@ static bool ends_with_anchor(const char *pattern)
     return slashes % 2 == 0;
 }
 
-/* A schema's pattern may match anywhere in the string, but where it is anchored. With alternatives that
- * are anchored it is taken to match the whole. */
+/* A schema's pattern may match anywhere in the string, but where it is anchored. With alternatives
+ * that are anchored it is taken to match the whole. */
 static uint32_t pattern_of(struct schema *s, const char *pattern)
 {
     uint32_t node;
@@ -346,7 +357,8 @@ static uint32_t rule_of(struct schema *s, const char *name, const json_t *schema
 
 static uint32_t array_of(struct schema *s, const json_t *schema)
 {
-    static const char *const fixed_keys[] = {"prefixItems", "items"}; /* arrays as items: old drafts */
+    static const char *const fixed_keys[] = {"prefixItems",
+                                             "items"}; /* arrays as items: old drafts */
     const json_t *items = json_object_get(schema, "items"), *prefix = NULL;
     uint32_t min = count_of(s, schema, "minItems", 0);
     uint32_t max = count_of(s, schema, "maxItems", AST_INFINITE);
@@ -379,8 +391,9 @@ static uint32_t array_of(struct schema *s, const json_t *schema)
         if (fixed > 0) {
             body = ast_repeat(s->ast, ast_seq2(s->ast, comma(s), refs[0]), least, most);
         } else {
-            uint32_t rest = ast_repeat(s->ast, ast_seq2(s->ast, comma(s), refs[0]), least > 0 ? least - 1 : 0,
-                                       most == AST_INFINITE ? most : most - 1);
+            uint32_t rest =
+                ast_repeat(s->ast, ast_seq2(s->ast, comma(s), refs[0]), least > 0 ? least - 1 : 0,
+                           most == AST_INFINITE ? most : most - 1);
             body = ast_repeat(s->ast, ast_seq2(s->ast, refs[1], rest), least > 0 ? 1 : 0, 1);
         }
         ast_define(s->ast, tail, body);
@@ -397,7 +410,8 @@ static uint32_t array_of(struct schema *s, const json_t *schema)
         tail = rule;
     }
     return ast_seq3(s->ast, ast_seq2(s->ast, ast_text(s->ast, "["), ast_json_space(s->ast)),
-                    tail == AST_NONE ? ast_empty(s->ast) : ast_ref(s->ast, tail), ast_text(s->ast, "]"));
+                    tail == AST_NONE ? ast_empty(s->ast) : ast_ref(s->ast, tail),
+                    ast_text(s->ast, "]"));
 }
 
 /* ---- objects ---- */
@@ -429,9 +443,9 @@ struct names {
 
 #define KEY_BYTES_MAX 300
 
-/* The insides of a key that is none of `names`, which agree in their first `at` bytes; by bytes in ASCII,
- * other bytes end the comparison. Escapes may not come before the key is different, or they could spell a
- * name. */
+/* The insides of a key that is none of `names`, which agree in their first `at` bytes; by bytes in
+ * ASCII, other bytes end the comparison. Escapes may not come before the key is different, or they
+ * could spell a name. */
 static uint32_t other_key(struct schema *s, const struct names *names, size_t at)
 {
     struct ast_range taken[131] = {{0, 0x1F}, {'"', '"'}, {'\\', '\\'}};
@@ -445,15 +459,14 @@ static uint32_t other_key(struct schema *s, const struct names *names, size_t at
     for (unsigned c = 1; c < 0x80 && s->err == ERR_OK && s->ast->err == ERR_OK; c++) {
         struct names with = {0};
         for (size_t i = 0; i < names->count; i++)
-            if ((unsigned char)names->items[i][at] == c &&
-                !vec_push(NULL, &with, names->items[i]))
-                (void)failed(s, ERR_MEMORY, "out of memory%s", "");
+            if ((unsigned char)names->items[i][at] == c && !vec_push(NULL, &with, names->items[i]))
+                (void)failed(s, ERR_MEMORY, "out of memory", NULL);
         if (with.count > 0) {
             taken[taken_count++] = (struct ast_range){c, c};
             if (at + 1 < KEY_BYTES_MAX && c != '"' && c != '\\' && c >= 0x20) {
                 char byte = (char)c;
-                ast_add(s->ast, list, ast_seq2(s->ast, ast_bytes(s->ast, &byte, 1),
-                                               other_key(s, &with, at + 1)));
+                ast_add(s->ast, list,
+                        ast_seq2(s->ast, ast_bytes(s->ast, &byte, 1), other_key(s, &with, at + 1)));
             }
         }
         vec_free(NULL, &with);
@@ -463,26 +476,30 @@ static uint32_t other_key(struct schema *s, const struct names *names, size_t at
             taken[taken_count++] = (struct ast_range){0x80, 0x10FFFF};
             break;
         }
-    ast_add(s->ast, list, ast_seq2(s->ast, ast_class(s->ast, taken, taken_count, true),
-                                   ast_repeat(s->ast, ast_json_char(s->ast), 0, AST_INFINITE)));
+    ast_add(s->ast, list,
+            ast_seq2(s->ast, ast_class(s->ast, taken, taken_count, true),
+                     ast_repeat(s->ast, ast_json_char(s->ast), 0, AST_INFINITE)));
     return list;
 }
 
-/* One object under way: what follows after `at` properties were considered and `written` written. */
+/* One object under way: what follows after `at` properties were considered and `written` written.
+ */
 struct object {
     struct names names;
-    uint32_t *pairs;    /* [count] rules */
-    bool *required;     /* [count] */
-    uint32_t min, max;  /* properties */
-    bool counts;        /* min or max matter: `written` is exact, else 0 or 1 */
+    uint32_t *pairs;   /* [count] rules */
+    bool *required;    /* [count] */
+    uint32_t min, max; /* properties */
+    bool counts;       /* min or max matter: `written` is exact, else 0 or 1 */
     bool more;
-    uint32_t other;     /* rule of a further property */
-    uint32_t *tails;    /* [(count + 1) * width] rule + 1, 0: not made */
+    uint32_t other;  /* rule of a further property */
+    uint32_t *tails; /* [(count + 1) * width] rule + 1, 0: not made */
     size_t width;
 };
 
 static uint32_t others_of(struct schema *s, const struct object *o, uint32_t written)
 {
+    if (o->counts && written > o->max)
+        return nothing(s);
     uint32_t least = o->counts && o->min > written ? o->min - written : 0;
     uint32_t most = o->counts && o->max != AST_INFINITE ? o->max - written : AST_INFINITE;
     if (!o->more || most == 0)
@@ -492,7 +509,8 @@ static uint32_t others_of(struct schema *s, const struct object *o, uint32_t wri
         return ast_repeat(s->ast, further, least, most);
     uint32_t rest = ast_repeat(s->ast, further, least > 0 ? least - 1 : 0,
                                most == AST_INFINITE ? most : most - 1);
-    return ast_repeat(s->ast, ast_seq2(s->ast, ast_ref(s->ast, o->other), rest), least > 0 ? 1 : 0, 1);
+    return ast_repeat(s->ast, ast_seq2(s->ast, ast_ref(s->ast, o->other), rest), least > 0 ? 1 : 0,
+                      1);
 }
 
 /* Rules tail[at][written] for all `at`, from the last to the first. */
@@ -540,7 +558,7 @@ static uint32_t object_of(struct schema *s, const json_t *schema)
     json_t *value;
 
     if (properties && !json_is_object(properties))
-        return failed(s, ERR_INVALID, "\"properties\" must be an object%s", "");
+        return failed(s, ERR_INVALID, "\"properties\" must be an object", NULL);
     o.min = count_of(s, schema, "minProperties", 0);
     o.max = count_of(s, schema, "maxProperties", AST_INFINITE);
     if (o.max < o.min)
@@ -585,19 +603,21 @@ static uint32_t object_of(struct schema *s, const json_t *schema)
                             additional ? value_of(s, additional) : ast_json_value(s->ast)));
     }
     if (ok && o.counts && o.names.count > COUNTED_PROPERTIES_MAX)
-        (void)failed(s, ERR_LIMIT, "counts of more than 100 properties are not supported%s", "");
+        (void)failed(s, ERR_LIMIT, "counts of more than 100 properties are not supported", NULL);
     if (ok && s->err == ERR_OK && o.more) {
         o.other = ast_new_rule(s->ast, "member");
-        ast_define(s->ast, o.other,
-                   pair(s, o.names.count > 0 ? quoted(s, other_key(s, &o.names, 0)) : ast_json_string(s->ast),
-                        additional && json_is_object(additional) ? value_of(s, additional)
-                                                                 : ast_json_value(s->ast)));
+        ast_define(
+            s->ast, o.other,
+            pair(s,
+                 o.names.count > 0 ? quoted(s, other_key(s, &o.names, 0)) : ast_json_string(s->ast),
+                 additional && json_is_object(additional) ? value_of(s, additional)
+                                                          : ast_json_value(s->ast)));
     }
     o.width = o.counts ? o.names.count + 1 : 2;
     o.tails = mem_calloc(NULL, (o.names.count + 1) * o.width + o.width, sizeof *o.tails);
     ok = ok && o.tails;
     if (!ok)
-        (void)failed(s, ERR_MEMORY, "out of memory%s", "");
+        (void)failed(s, ERR_MEMORY, "out of memory", NULL);
     if (s->err == ERR_OK) {
         uint32_t members = make_tails(s, &o);
         if (members != AST_NONE)
@@ -631,19 +651,22 @@ static uint32_t type_of(struct schema *s, const json_t *schema, const char *type
         ast_add(s->ast, list, ast_text(s->ast, "false"));
         return list;
     }
-    return failed(s, ERR_INVALID, "there is no type \"%.100s\"", type);
+    return failed(s, ERR_INVALID, "there is no such type", type);
 }
 
 /* Without a type, keywords that only one type knows tell it. */
 static const char *guess_type(const json_t *schema)
 {
     static const char *const keys[][2] = {
-        {"properties", "object"},       {"additionalProperties", "object"}, {"required", "object"},
-        {"minProperties", "object"},    {"maxProperties", "object"},        {"items", "array"},
-        {"prefixItems", "array"},       {"minItems", "array"},              {"maxItems", "array"},
-        {"pattern", "string"},          {"minLength", "string"},            {"maxLength", "string"},
-        {"format", "string"},           {"minimum", "number"},              {"maximum", "number"},
-        {"exclusiveMinimum", "number"}, {"exclusiveMaximum", "number"},
+        {"properties", "object"},       {"additionalProperties", "object"},
+        {"required", "object"},         {"minProperties", "object"},
+        {"maxProperties", "object"},    {"items", "array"},
+        {"prefixItems", "array"},       {"minItems", "array"},
+        {"maxItems", "array"},          {"pattern", "string"},
+        {"minLength", "string"},        {"maxLength", "string"},
+        {"format", "string"},           {"minimum", "number"},
+        {"maximum", "number"},          {"exclusiveMinimum", "number"},
+        {"exclusiveMaximum", "number"},
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (json_object_get(schema, keys[i][0]))
@@ -686,12 +709,12 @@ static uint32_t ref_of(struct schema *s, const char *ref)
     const json_t *target = ref[0] == '#' ? resolve(s->root, ref + 1) : NULL;
     if (!target)
         return failed(s, ref[0] == '#' ? ERR_INVALID : ERR_UNSUPPORTED,
-                      "\"$ref\": \"%.200s\" leads nowhere in this document", ref);
+                      "this $ref leads nowhere in the document", ref);
     uint32_t rule = ast_new_rule(s->ast, "ref");
     if (rule == AST_NONE)
         return AST_NONE;
     if (!map_set(&s->refs, ref, strlen(ref), (void *)(uintptr_t)((size_t)rule + 1)))
-        return failed(s, ERR_MEMORY, "out of memory%s", "");
+        return failed(s, ERR_MEMORY, "out of memory", NULL);
     ast_define(s->ast, rule, value_of(s, target));
     return ast_ref(s->ast, rule);
 }
@@ -731,7 +754,8 @@ static uint32_t object_schema(struct schema *s, const json_t *schema)
     if (json_is_array(value = json_object_get(schema, "allOf"))) {
         if (json_array_size(value) == 1)
             return value_of(s, json_array_get(value, 0));
-        return failed(s, ERR_UNSUPPORTED, "allOf with multiple schemas is not fully supported%s", "");
+        return failed(s, ERR_UNSUPPORTED, "allOf with multiple schemas is not fully supported",
+                      NULL);
     }
     value = json_object_get(schema, "type");
     if (json_is_array(value)) {
@@ -739,7 +763,8 @@ static uint32_t object_schema(struct schema *s, const json_t *schema)
         json_array_foreach(value, i, one)
         {
             if (!json_is_string(one))
-                return failed(s, ERR_INVALID, "\"type\" must be a string or a list of strings%s", "");
+                return failed(s, ERR_INVALID, "\"type\" must be a string or a list of strings",
+                              NULL);
             ast_add(s->ast, list, type_of(s, schema, json_string_value(one)));
         }
         return list;
@@ -755,7 +780,7 @@ static uint32_t value_of(struct schema *s, const json_t *schema)
     if (s->err != ERR_OK || s->ast->err != ERR_OK)
         return AST_NONE;
     if (++s->depth > SCHEMA_DEPTH_MAX)
-        return failed(s, ERR_LIMIT, "schemas are nested too deep%s", "");
+        return failed(s, ERR_LIMIT, "schemas are nested too deep", NULL);
     if (json_is_object(schema))
         node = object_schema(s, schema);
     else if (json_is_true(schema))
@@ -763,7 +788,7 @@ static uint32_t value_of(struct schema *s, const json_t *schema)
     else if (json_is_false(schema))
         node = nothing(s);
     else
-        node = failed(s, ERR_INVALID, "a schema must be an object or a boolean%s", "");
+        node = failed(s, ERR_INVALID, "a schema must be an object or a boolean", NULL);
     s->depth--;
     return node;
 }

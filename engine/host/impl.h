@@ -11,6 +11,8 @@
 #include "engine/text/tok.h"
 #include "interp/component/component.h"
 
+struct gram;
+
 /* One row of host.def; every handler gets its own as `user`. */
 struct host_row {
     const char *interface, *name, *type;
@@ -63,6 +65,10 @@ struct host_context {
 
 struct host_context *host_context_ref(struct host_context *context);
 void host_context_unref(struct host_context *context);
+
+/* own<matcher> over a grammar, for the model's tokenizer and stop tokens. */
+enum comp_host_result host_grammar_give_matcher(struct comp_host_call *call, struct gram *gram,
+                                                struct comp_value *result);
 
 #define HOST_CONTEXT_DESTROYED "the context was destroyed"
 

@@ -1,7 +1,9 @@
 /* pie:instruct/tool-use. */
 #include "engine/host/impl.h"
 
+#include "engine/base/buf.h"
 #include "engine/chat/chat.h"
+#include "engine/grammar/gram.h"
 
 /* list<string> as chat.h takes it; NULL when memory is out. */
 static struct chat_string *strings(struct comp_host_call *call, const struct comp_value *list)
@@ -107,4 +109,67 @@ enum comp_host_result host_tool_use_reset(struct comp_host_call *call,
     (void)user;
     chat_tool_decoder_reset(args[0].of.rep);
     return COMP_HOST_DONE;
+}
+
+/* The grammar of calls of these tools; NULL for families that have none. */
+static enum err tool_grammar(struct comp_host_call *call, const struct comp_value *args,
+                             struct gram **gram, struct report *report)
+{
+    const struct proc_model *model = args[0].of.rep;
+    *gram = NULL;
+    struct chat_string *tools = strings(call, &args[1]);
+    if (tools == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory in a host function");
+    struct buf ebnf;
+    bool native = false;
+    buf_init(&ebnf, &host_proc(call)->heap);
+    enum err err =
+        chat_tool_grammar(model->chat, tools, args[1].of.list.count, &ebnf, &native, report);
+    if (err == ERR_OK && native)
+        err = proc_grammars_get(&host_proc(call)->env->grammars, PROC_GRAMMAR_EBNF, ebnf.data,
+                                ebnf.count, gram, report);
+    buf_deinit(&ebnf);
+    return err;
+}
+
+enum comp_host_result host_tool_use_format(struct comp_host_call *call,
+                                           const struct comp_value *args, struct comp_value *result,
+                                           void *user)
+{
+    (void)user;
+    struct gram *gram;
+    struct report report = {0};
+    enum err err = tool_grammar(call, args, &gram, &report);
+    if (err != ERR_OK)
+        return host_trap_report(call, &report);
+    *result = comp_none();
+    if (gram == NULL)
+        return COMP_HOST_DONE;
+    if (comp_some(call->arena, comp_own(gram), result))
+        return COMP_HOST_DONE;
+    gram_unref(gram);
+    return host_no_memory(call);
+}
+
+enum comp_host_result host_tool_use_create_matcher(struct comp_host_call *call,
+                                                   const struct comp_value *args,
+                                                   struct comp_value *result, void *user)
+{
+    (void)user;
+    struct gram *gram;
+    struct report report = {0};
+    enum err err = tool_grammar(call, args, &gram, &report);
+    if (err != ERR_OK)
+        return host_trap_report(call, &report);
+    if (gram == NULL) {
+        const struct proc_model *model = args[0].of.rep;
+        comp_trap(call,
+                  "create-matcher: the chat format \"%s\" has no native grammar "
+                  "for tool calls",
+                  chat_family(model->chat));
+        return COMP_HOST_TRAP;
+    }
+    enum comp_host_result done = host_grammar_give_matcher(call, gram, result);
+    gram_unref(gram);
+    return done;
 }

@@ -49,7 +49,7 @@ void kv_pool_check(const struct kv_pool *pool)
     uint32_t *seen = mem_calloc(NULL, pool->page_count, sizeof *seen);
     CHECK(seen != NULL);
     uint32_t nodes = 0, contexts = 0, snapshots = 0;
-    uint64_t entries = 0;
+    uint64_t entries = 0, snapshot_tokens = 0;
     for (uint32_t i = 0; i < pool->bucket_count; i++) {
         for (struct kv_node *node = pool->buckets[i]; node != NULL; node = node->next) {
             node->seen_refs = node->seen_resident = 0;
@@ -67,9 +67,10 @@ void kv_pool_check(const struct kv_pool *pool)
             context->resident->seen_resident++;
         contexts++;
         snapshots += context->snapshot;
+        snapshot_tokens += context->snapshot ? context->tokens.count : 0;
     }
     CHECK(contexts == pool->context_count && snapshots == pool->snapshot_count);
-    CHECK(pool->snapshots.count == snapshots);
+    CHECK(pool->snapshots.count == snapshots && pool->snapshot_tokens == snapshot_tokens);
     for (uint32_t i = 0; i < pool->bucket_count; i++) {
         for (struct kv_node *node = pool->buckets[i]; node != NULL; node = node->next) {
             if (node->parent == NULL)

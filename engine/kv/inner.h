@@ -54,6 +54,7 @@ struct kv_pool {
     struct kv_context *contexts; /* all, snapshots too */
     uint32_t context_count, snapshot_count;
     struct map snapshots;           /* username, 0, name -> context */
+    uint64_t snapshot_tokens;       /* working tokens of all snapshots */
     struct kv_context *lru_first, *lru_last; /* snapshots that hold pages, least used first */
 };
 

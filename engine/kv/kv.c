@@ -117,6 +117,12 @@ struct kv_pool_stats kv_pool_stats(const struct kv_pool *pool)
     };
 }
 
+uint64_t kv_lineage_max(const struct kv_pool *pool)
+{
+    uint64_t max = 16 * (uint64_t)pool->page_count * pool->page_tokens;
+    return max > 1 << 20 ? max : 1 << 20;
+}
+
 uint32_t kv_pool_free(const struct kv_pool *pool)
 {
     return pool->free_count;
@@ -177,6 +183,7 @@ void kv_context_destroy(struct kv_context *context)
     if (context->snapshot) {
         CHECK(map_take(&pool->snapshots, context->key, context->key_bytes) == context);
         pool->snapshot_count--;
+        pool->snapshot_tokens -= context->tokens.count;
         mem_free(NULL, context->key);
     }
     pages_drop_all(context);

@@ -66,6 +66,10 @@ struct kv_pool_stats {
 struct kv_pool_stats kv_pool_stats(const struct kv_pool *pool);
 uint32_t kv_pool_free(const struct kv_pool *pool);
 
+/* Working tokens are copied by forks and snapshots: more than this in all that one holder has
+ * copied should be refused. Their memory is then small beside that of the pages. */
+uint64_t kv_lineage_max(const struct kv_pool *pool);
+
 /* Aborts when an invariant (listed in kv.c) does not hold. Slow: walks everything. */
 void kv_pool_check(const struct kv_pool *pool);
 
@@ -123,7 +127,8 @@ void kv_suspend(struct kv_context *context);
 
 /* Owned by (username, name), kept until deleted or the pool dies. `name` NULL: a name is made
  * ("__snapshot_<id>") and written to `made` (else not used). ERR_INVALID "Snapshot name already
- * exists: N". */
+ * exists: N"; ERR_LIMIT when there are too many, or all have more than kv_lineage_max working
+ * tokens. */
 enum err kv_snapshot_save(const struct kv_context *context, const char *username,
                           const char *name, size_t name_bytes, char made[40],
                           struct report *report) ERR_MUST_USE;

@@ -92,6 +92,11 @@ enum err kv_snapshot_save(const struct kv_context *context, const char *username
     if (pool->snapshot_count >= SNAPSHOTS_MAX)
         return err_set(report, ERR_LIMIT, "save: there are %d snapshots, delete some first",
                        SNAPSHOTS_MAX);
+    if (context->tokens.count > kv_lineage_max(pool) - pool->snapshot_tokens)
+        return err_set(report, ERR_LIMIT,
+                       "save: the snapshots hold %llu tokens outside of committed pages, and %zu "
+                       "more do not fit; commit before saving, or delete some",
+                       (unsigned long long)pool->snapshot_tokens, context->tokens.count);
     size_t key_bytes;
     char *key = key_make(username, name, name_bytes, &key_bytes);
     if (key == NULL)
@@ -115,6 +120,7 @@ enum err kv_snapshot_save(const struct kv_context *context, const char *username
     snapshot->key = key;
     snapshot->key_bytes = key_bytes;
     pool->snapshot_count++;
+    pool->snapshot_tokens += snapshot->tokens.count;
     if (snapshot->pages.count > 0)
         lru_push(snapshot);
     return ERR_OK;

@@ -1,7 +1,7 @@
 /* One running inferlet: its instance, its handles' memory, its budgets, and what it waits for.
  *
  *     queued ──► ready ◄──► waiting        (running: within proc_run)
- *        └────────┴───────────┴──► ended   (proc_destroy)
+ *        └────────┴───────────┴──► gone    (proc_destroy)
  *
  * Whoever makes something happen that a process may wait for calls proc_wake (proc_event_fire
  * does); the process then stands in the environment's ready queue, and the runtime runs it from
@@ -17,6 +17,7 @@
 #include "engine/base/err.h"
 #include "engine/base/mem.h"
 #include "engine/process/event.h"
+#include "engine/process/grammars.h"
 #include "engine/process/topic.h"
 
 struct chat;
@@ -74,6 +75,7 @@ struct proc_env {
     struct proc_model model;
     const struct comp_linker *linker;
     struct proc_topics topics;
+    struct proc_grammars grammars;
     uint64_t memory_bytes_max;     /* linear memory of a process */
     uint64_t fuel_max;             /* in all; 0 = no limit */
     uint64_t fuel_stall_max;       /* without a wait; 0 = no limit */
@@ -90,7 +92,7 @@ struct proc_env {
     void *runtime;
 };
 
-enum proc_state { PROC_QUEUED, PROC_READY, PROC_RUNNING, PROC_WAITING, PROC_ENDED };
+enum proc_state { PROC_QUEUED, PROC_READY, PROC_RUNNING, PROC_WAITING };
 
 struct proc {
     struct proc_env *env;

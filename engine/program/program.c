@@ -221,7 +221,8 @@ static int compare_ids(const void *a, const void *b)
         return order;
     if (left_bytes != right_bytes)
         return left_bytes < right_bytes ? -1 : 1;
-    return -prog_version_compare(left + left_bytes + 1, right + right_bytes + 1);
+    order = prog_version_compare(right + right_bytes + 1, left + left_bytes + 1);
+    return order != 0 ? order : strcmp(left, right); /* 1.2.3 and 1.02.3 are two ids */
 }
 
 static bool push_id(struct id_list *list, const char *id)

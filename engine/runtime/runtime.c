@@ -1,6 +1,6 @@
 /* Invariants:
- *   - every process is in `by_id` and in the list `first`; those in state PROC_QUEUED also in the
- *     line `queue_first`, linked by ready_next, and none of them counts in `running`;
+ *   - every process is in `by_id` and in the list `first`; those in state PROC_QUEUED also in one
+ *     of the two lines, linked by ready_next, and none of them counts in `running`;
  *   - timers[i]->timer_index == i, and no timer is earlier than its parent (i - 1) / 2;
  *   - a process is destroyed only at the top of the loop, never within its own run. */
 #include "engine/runtime/runtime.h"
@@ -24,13 +24,21 @@ enum {
     START_NS_MAX = 2000000, /* instantiating */
 };
 
+/* Children have a line of their own: a parent that waits for one gives its place to it, or both
+ * would wait for ever. */
+enum { LINE_CHILDREN, LINE_OTHERS, LINES };
+
+struct line {
+    struct proc *first, *last;
+};
+
 struct rt {
     struct proc_env env;
     struct rt_config config;
     struct map by_id;
     struct proc *first;
-    struct proc *queue_first, *queue_last;
-    size_t alive, queued, running;
+    struct line lines[LINES];
+    size_t alive, running;
     struct {
         struct proc **items;
         size_t count, capacity;
@@ -138,29 +146,35 @@ static void end(struct rt *rt, struct proc *proc, bool failed, const char *data,
     proc_destroy(proc);
 }
 
-static void leave_line(struct rt *rt, struct proc *proc)
+static bool leave_one(struct line *line, struct proc *proc)
 {
-    struct proc *before = NULL, *at = rt->queue_first;
-    while (at != proc) {
+    struct proc *before = NULL, *at = line->first;
+    while (at != NULL && at != proc) {
         before = at;
         at = at->ready_next;
     }
+    if (at == NULL)
+        return false;
     if (before != NULL)
         before->ready_next = proc->ready_next;
     else
-        rt->queue_first = proc->ready_next;
-    if (rt->queue_last == proc)
-        rt->queue_last = before;
+        line->first = proc->ready_next;
+    if (line->last == proc)
+        line->last = before;
     proc->ready_next = NULL;
-    rt->queued--;
+    return true;
 }
 
-static enum err launch(struct rt *rt, const struct proc_launch *wanted, struct proc **out,
-                       struct report *report)
+static void leave_line(struct rt *rt, struct proc *proc)
 {
-    if (rt->queued >= RT_QUEUE_MAX)
-        return err_set(report, ERR_LIMIT, "%zu processes wait in line already; try again later",
-                       rt->queued);
+    CHECK(leave_one(&rt->lines[LINE_CHILDREN], proc) || leave_one(&rt->lines[LINE_OTHERS], proc));
+}
+
+static enum err launch(struct rt *rt, const struct proc_launch *wanted, size_t which,
+                       struct proc **out, struct report *report)
+{
+    if (rt->alive >= RT_PROCESSES_MAX)
+        return err_set(report, ERR_LIMIT, "%zu processes live already; try again later", rt->alive);
     if (!utf8_is_valid(wanted->input, wanted->input_bytes))
         return err_set(report, ERR_INVALID, "the input of %s is not UTF-8 text", wanted->prog->id);
     /* A timer of every process must always find room. */
@@ -179,29 +193,40 @@ static enum err launch(struct rt *rt, const struct proc_launch *wanted, struct p
     if (rt->first != NULL)
         rt->first->previous = proc;
     rt->first = proc;
-    if (rt->queue_last != NULL)
-        rt->queue_last->ready_next = proc;
+    struct line *line = &rt->lines[which];
+    if (line->last != NULL)
+        line->last->ready_next = proc;
     else
-        rt->queue_first = proc;
-    rt->queue_last = proc;
-    rt->queued++;
+        line->first = proc;
+    line->last = proc;
     rt->alive++;
     *out = proc;
     return ERR_OK;
 }
 
-/* Starts those who may, in the order of their launch. */
+/* Who may start next; NULL: nobody. */
+static struct proc *next_in_line(const struct rt *rt)
+{
+    bool room = rt->config.processes_max == 0 || rt->running < rt->config.processes_max;
+    struct proc *child = rt->lines[LINE_CHILDREN].first;
+    if (child != NULL) {
+        const struct proc *parent = child->watch != NULL ? child->watch->event.proc : NULL;
+        if (room || (parent != NULL && parent->state == PROC_WAITING))
+            return child;
+    }
+    return room ? rt->lines[LINE_OTHERS].first : NULL;
+}
+
+/* Starts those who may. */
 static void admit(struct rt *rt)
 {
     uint64_t end_ns = 0;
-    while (rt->queue_first != NULL &&
-           (rt->config.processes_max == 0 || rt->running < rt->config.processes_max)) {
+    for (struct proc *proc; (proc = next_in_line(rt)) != NULL;) {
         uint64_t now = clock_now_ns();
         if (end_ns == 0)
             end_ns = now + START_NS_MAX;
         else if (now > end_ns)
             return;
-        struct proc *proc = rt->queue_first;
         leave_line(rt, proc);
         struct report report = {0};
         enum err err = proc_start(proc, &report);
@@ -220,7 +245,7 @@ static void admit(struct rt *rt)
 static void cancel(void *runtime, struct proc *proc, const char *why)
 {
     struct rt *rt = runtime;
-    if (proc->state == PROC_ENDED || proc->kill_why != NULL)
+    if (proc->kill_why != NULL)
         return;
     proc->kill_why = mem_strdup(NULL, why, strlen(why));
     if (proc->kill_why == NULL)
@@ -278,15 +303,9 @@ static void run_ready(struct rt *rt)
     }
 }
 
-static bool may_admit(const struct rt *rt)
-{
-    return rt->queue_first != NULL &&
-           (rt->config.processes_max == 0 || rt->running < rt->config.processes_max);
-}
-
 static uint64_t time_to_wait(const struct rt *rt, int timeout_ms)
 {
-    if (rt->busy || rt->env.ready_first != NULL || may_admit(rt))
+    if (rt->busy || rt->env.ready_first != NULL || next_in_line(rt) != NULL)
         return 0;
     uint64_t wait_ns = timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * 1000000u;
     if (rt->timers.count == 0)
@@ -335,7 +354,7 @@ static enum err launch_child(void *runtime, struct proc *parent, const char *pro
         .seed = proc_child_seed(parent),
     };
     struct proc *proc;
-    err = launch(rt, &wanted, &proc, report);
+    err = launch(rt, &wanted, LINE_CHILDREN, &proc, report);
     if (err != ERR_OK)
         return err;
     proc->watch = child;
@@ -378,6 +397,7 @@ void rt_destroy(struct rt *rt)
         proc_destroy(proc);
     }
     proc_topics_deinit(&rt->env.topics);
+    proc_grammars_deinit(&rt->env.grammars);
     map_deinit(&rt->by_id);
     vec_free(NULL, &rt->timers);
     buf_deinit(&rt->result);
@@ -404,7 +424,7 @@ enum err rt_launch(struct rt *rt, const struct rt_launch *wanted, struct proc **
         .output = wanted->output,
         .user = wanted->user,
     };
-    return launch(rt, &full, proc, report);
+    return launch(rt, &full, LINE_OTHERS, proc, report);
 }
 
 struct proc *rt_find(struct rt *rt, const char *id)

@@ -27,11 +27,12 @@ struct rt_config {
     uint64_t token_budget;             /* the same; 0 = none */
     uint64_t memory_bytes_max;         /* linear memory of a process */
     uint64_t fuel_max, fuel_stall_max; /* 0 = no limit */
-    uint32_t processes_max;            /* that run at once; 0 = no limit */
-    const char *scratch_directory;     /* NULL: no file system */
+    uint32_t processes_max; /* that run at once; 0 = no limit. A child may run in the place of its
+                               waiting parent */
+    const char *scratch_directory; /* NULL: no file system */
 };
 
-enum { RT_QUEUE_MAX = 100000 }; /* processes that wait in line */
+enum { RT_PROCESSES_MAX = 100000 }; /* that live, in line or running */
 
 enum err rt_create(const struct rt_config *config, struct rt **rt,
                    struct report *report) ERR_MUST_USE;

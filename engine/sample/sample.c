@@ -52,19 +52,45 @@ static bool walk_next(const struct view *view, struct walk *walk)
     return true;
 }
 
-/* The largest logit, lowest id first. False when nothing is allowed; *best is then 0. */
+/* The largest number; NaN is passed over, -inf when there is nothing else. */
+static float max_of(const float *x, uint32_t count)
+{
+    float lanes[16], max = -INFINITY;
+    uint32_t i = 0;
+    for (unsigned lane = 0; lane < 16; lane++)
+        lanes[lane] = -INFINITY;
+    for (; i + 16 <= count; i += 16)
+        for (unsigned lane = 0; lane < 16; lane++)
+            lanes[lane] = x[i + lane] > lanes[lane] ? x[i + lane] : lanes[lane];
+    for (; i < count; i++)
+        lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+    for (unsigned lane = 0; lane < 16; lane++)
+        max = lanes[lane] > max ? lanes[lane] : max;
+    return max;
+}
+
+/* The largest logit, lowest id first; the first allowed token when none is above -inf. False when
+ * nothing is allowed; *best is then 0. */
 static bool find_best(const struct view *view, uint32_t *best)
 {
     struct walk walk = {0};
+    float top = -INFINITY;
     bool any = false;
     *best = 0;
-    while (walk_next(view, &walk))
-        for (uint32_t i = walk.begin; i < walk.begin + walk.count; i++)
-            if (!any || view->logits[i] > view->logits[*best] ||
-                (isnan(view->logits[*best]) && !isnan(view->logits[i]))) {
-                *best = i;
-                any = true;
-            }
+    while (walk_next(view, &walk)) {
+        const float *logits = view->logits + walk.begin;
+        float max = max_of(logits, walk.count);
+        if (!any)
+            *best = walk.begin;
+        any = true;
+        if (max > top) {
+            uint32_t i = 0;
+            while (!(logits[i] == max))
+                i++;
+            *best = walk.begin + i;
+            top = max;
+        }
+    }
     return any;
 }
 

@@ -117,6 +117,8 @@ static enum err context_wrap(struct sched_owner *owner, struct kv_context *kv,
     context->sched = sched;
     context->owner = owner;
     context->kv = kv;
+    context->copied_tokens = kv_working_tokens(kv);
+    owner->copied_tokens += context->copied_tokens;
     context->waiting.at = context->evictable.at = HEAP_OUT;
     link_init(&context->of_owner);
     link_init(&context->passes);
@@ -135,6 +137,19 @@ static enum err count_check(const struct sched_owner *owner, struct report *repo
     if (owner->context_count >= SCHED_CONTEXTS_MAX)
         return err_set(report, ERR_LIMIT, "context: the process has %d contexts; destroy some",
                        SCHED_CONTEXTS_MAX);
+    return ERR_OK;
+}
+
+/* A fork, or an opened snapshot, starts with a copy of what is in working pages. */
+static enum err copy_check(const struct sched_owner *owner, const struct kv_context *from,
+                           struct report *report)
+{
+    uint64_t max = kv_lineage_max(owner->sched->pool);
+    if (owner->copied_tokens + kv_working_tokens(from) > max)
+        return err_set(report, ERR_LIMIT,
+                       "fork: the forks of this process began with %llu tokens outside of "
+                       "committed pages, at most %llu; commit before forking, or destroy some",
+                       (unsigned long long)owner->copied_tokens, (unsigned long long)max);
     return ERR_OK;
 }
 
@@ -189,6 +204,7 @@ void sched_context_destroy(struct sched_context *context)
     }
     link_remove(&context->of_owner);
     context->owner->context_count--;
+    context->owner->copied_tokens -= context->copied_tokens;
     context->owner = NULL;
     if (link_alone(&context->passes))
         sched_context_free(context);
@@ -199,6 +215,8 @@ enum err sched_context_fork(struct sched_context *context, struct sched_context 
 {
     CHECK(link_alone(&context->passes));
     enum err err = count_check(context->owner, report);
+    if (err == ERR_OK)
+        err = copy_check(context->owner, context->kv, report);
     if (err != ERR_OK)
         return err;
     struct kv_context *kv;
@@ -225,6 +243,11 @@ enum err sched_context_open(struct sched_owner *owner, const char *username, con
     struct kv_pool *pool = owner->sched->pool;
     struct kv_context *kv;
     err = kv_snapshot_open(pool, username, name, name_bytes, &kv, report);
+    if (err == ERR_OK) {
+        err = copy_check(owner, kv, report);
+        if (err != ERR_OK)
+            kv_context_destroy(kv);
+    }
     if (err == ERR_OK)
         err = context_wrap(owner, kv, context, report);
     /* Taking is opening and deleting: nothing is lost when memory runs out between them. */

@@ -95,6 +95,7 @@ struct sched_pass {
     enum pass_state state;
     bool released, cancelled;
     bool small;
+    bool begun;              /* some of its rows were in a step */
     uint64_t copy_step; /* serial of the step that begins with its page copy; 0 = none */
 
     uint64_t bytes;     /* charged to the owner */
@@ -125,6 +126,7 @@ struct sched_context {
     struct link idle;    /* in sched->idle while there is none */
     struct link settled; /* in sched->settled while the waiter is to be called */
     uint64_t queued_rows;
+    uint64_t copied_tokens;  /* working tokens it began with */
     uint64_t idle_since; /* step */
     double bid;
     struct heap_item waiting, evictable;
@@ -137,6 +139,7 @@ struct sched_owner {
     uint64_t serial;
     struct link of_sched, contexts, passes;
     uint32_t context_count;
+    uint64_t copied_tokens;      /* sum over its contexts */
     uint64_t pass_bytes; /* of passes that are not released */
     bool limited;
     uint64_t tokens_left;

@@ -80,6 +80,8 @@ static uint64_t pass_bytes(const struct sched *sched, const struct sched_request
 {
     uint64_t rows = (uint64_t)request->token_count + request->draft_count;
     uint64_t bytes = sizeof(struct sched_pass) + rows * 2 * sizeof(uint32_t);
+    bytes += (uint64_t)request->draft_count *
+             (sizeof(struct batch_sampler) + sizeof(struct batch_slot));
     for (uint32_t i = 0; i < request->mask_count; i++)
         bytes += sizeof(struct kv_mask) + (uint64_t)request->masks[i].count * sizeof(uint32_t);
     bytes += (uint64_t)request->logit_mask.count * sizeof(uint32_t);
@@ -338,7 +340,8 @@ static void finish(struct sched_pass *pass, enum err err, const char *why)
     if (err != ERR_OK) {
         snprintf(pass->why, sizeof pass->why, "%s", why);
         sched->stats.passes_failed++;
-        if (pass->owner != NULL && pass->owner->limited)
+        bool is_spent = err == ERR_CANCELLED && pass->begun;
+        if (pass->owner != NULL && pass->owner->limited && !is_spent)
             pass->owner->tokens_left += pass->rows;
     } else {
         uint32_t count = pass->sampler_count;

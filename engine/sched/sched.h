@@ -76,8 +76,9 @@ struct kv_pool *sched_pool(struct sched *sched); /* for snapshots' delete */
 
 /* ---- owners: one per process ------------------------------------------------------------- */
 
-/* `token_budget`: tokens that may go through the model in all, 0 = no limit. Owners created
- * earlier have precedence. */
+/* `token_budget`: tokens that may go through the model in all, 0 = no limit. A pass that fails gives
+ * its tokens back, also one that is cancelled before its first step. Owners created earlier have
+ * precedence. */
 enum err sched_owner_create(struct sched *sched, uint64_t token_budget,
                             struct sched_owner **owner) ERR_MUST_USE;
 /* Destroys its contexts and forgets its passes: no callback of this owner comes any more, all its
@@ -95,7 +96,8 @@ enum err sched_context_create(struct sched_owner *owner, struct sched_context **
 /* Passes that wait end with ERR_CANCELLED in the next turn; one in flight ends in the background.
  * The handle is invalid at once, its passes stay valid until released. NULL is allowed. */
 void sched_context_destroy(struct sched_context *context);
-/* The next four: settled contexts only. The new context has the same owner and bid 0. */
+/* The next four: settled contexts only. The new context has the same owner and bid 0. ERR_LIMIT when
+ * the owner's contexts began with more than kv_lineage_max working tokens in all. */
 enum err sched_context_fork(struct sched_context *context, struct sched_context **child,
                             struct report *report) ERR_MUST_USE;
 /* kv_snapshot_save under `username`; name NULL = snapshot(), the name is written to `made`. */

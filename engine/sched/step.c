@@ -103,6 +103,7 @@ static bool add(struct sched *sched, struct sched_pass *pass, uint32_t count)
 
     link_remove(&pass->listed);
     pass->state = PASS_RUNNING;
+    pass->begun = true;
     return true;
 }
 

@@ -1,6 +1,6 @@
-/* Pre-tokenizers: where byte-level BPE may not merge. Each kind is what a published tokenizer writes
- * as one regular expression, or as several applied one after another to the pieces of the one
- * before; here they are hand-written matchers over Unicode classes. Text that no expression
+/* Pre-tokenizers: where byte-level BPE may not merge. Each kind is what a published tokenizer
+ * writes as one regular expression, or as several applied one after another to the pieces of the
+ * one before; here they are hand-written matchers over Unicode classes. Text that no expression
  * matches forms pieces of its own. */
 #ifndef ENGINE_TEXT_SPLIT_H
 #define ENGINE_TEXT_SPLIT_H

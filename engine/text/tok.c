@@ -9,7 +9,7 @@
 #include "engine/text/tok_impl.h"
 #include "models/gguf.h"
 
-#define VOCAB_MAX (1u << 24)
+#define VOCAB_MAX  (1u << 24)
 #define MERGES_MAX (1u << 26)
 
 /* While building: symbols grow beyond the vocabulary as merges name them. */
@@ -66,9 +66,8 @@ static bool append_spelled(struct builder *b, const struct alphabet *alphabet, c
         return false;
     while (at < bytes) {
         uint32_t point = utf8_next(data, bytes, &at);
-        int byte = point < sizeof alphabet->bytes / sizeof *alphabet->bytes
-                       ? alphabet->bytes[point]
-                       : -1;
+        int byte =
+            point < sizeof alphabet->bytes / sizeof *alphabet->bytes ? alphabet->bytes[point] : -1;
         if (byte < 0) {
             b->text.count = before;
             return false;
@@ -238,8 +237,8 @@ static bool has_text(struct gguf_string s, const char *text)
 /* End-of-turn marks; some files call them normal tokens by mistake. In the order in which the first
  * one present becomes tok_eot. */
 static const char *const turn_ends[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
-    "<EOT>",      "_<EOT>",
+    "<|eot_id|>",    "<|im_end|>", "<|end|>", "<end_of_turn>",
+    "<|endoftext|>", "<|eom_id|>", "<EOT>",   "_<EOT>",
 };
 
 static bool is_turn_end(struct gguf_string s)
@@ -255,8 +254,7 @@ static bool is_turn_end(struct gguf_string s)
 static enum err read_types(struct builder *b)
 {
     struct tok *tok = b->tok;
-    const struct gguf_value *tokens =
-        find_array(b->file, "tokenizer.ggml.tokens", GGUF_STRING);
+    const struct gguf_value *tokens = find_array(b->file, "tokenizer.ggml.tokens", GGUF_STRING);
     const struct gguf_value *types = gguf_find(b->file, "tokenizer.ggml.token_type");
 
     tok->types = mem_calloc(NULL, tok->vocab_count, 1);
@@ -310,8 +308,7 @@ static int byte_token_value(const char *data, size_t bytes)
 static enum err read_tokens(struct builder *b)
 {
     struct tok *tok = b->tok;
-    const struct gguf_value *tokens =
-        find_array(b->file, "tokenizer.ggml.tokens", GGUF_STRING);
+    const struct gguf_value *tokens = find_array(b->file, "tokenizer.ggml.tokens", GGUF_STRING);
     struct alphabet alphabet;
     alphabet_init(&alphabet);
 
@@ -367,8 +364,7 @@ static enum err read_tokens(struct builder *b)
 static enum err read_merges(struct builder *b)
 {
     struct tok *tok = b->tok;
-    const struct gguf_value *merges =
-        find_array(b->file, "tokenizer.ggml.merges", GGUF_STRING);
+    const struct gguf_value *merges = find_array(b->file, "tokenizer.ggml.merges", GGUF_STRING);
     struct alphabet alphabet;
     alphabet_init(&alphabet);
 
@@ -592,8 +588,8 @@ static void read_special_ids(struct builder *b)
     /* Phi-3's SentencePiece vocabulary says `rstrip` for its turn tokens; GGUF has no place for
      * that, its architecture is the only sign. */
     struct gguf_string arch;
-    tok->strips_after_specials = spm && gguf_get_string(b->file, "general.architecture", &arch) &&
-                                 has_text(arch, "phi3");
+    tok->strips_after_specials =
+        spm && gguf_get_string(b->file, "general.architecture", &arch) && has_text(arch, "phi3");
 }
 
 static enum err build(struct builder *b)

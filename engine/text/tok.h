@@ -45,8 +45,8 @@ enum tok_type {
 /* Builds a tokenizer from the metadata; nothing of `file` is kept. ERR_UNSUPPORTED names the model
  * or pre-tokenizer that this build does not know, ERR_INVALID what is broken. Free with
  * tok_destroy. */
-enum err tok_create_from_gguf(const struct gguf *file, struct tok **tok, struct report *report)
-    ERR_MUST_USE;
+enum err tok_create_from_gguf(const struct gguf *file, struct tok **tok,
+                              struct report *report) ERR_MUST_USE;
 void tok_destroy(struct tok *tok); /* NULL is allowed */
 
 /* What tok_encode does besides splitting and merging. */
@@ -71,8 +71,8 @@ enum err tok_decode(const struct tok *tok, const uint32_t *ids, size_t count, st
 
 /* As tok_decode for a text that stands alone, as a person would read it: UTF-8, ill-formed bytes
  * replaced by U+FFFD, and the one space that tok_encode put in front taken away. */
-enum err tok_decode_text(const struct tok *tok, const uint32_t *ids, size_t count,
-                         struct buf *text, struct report *report) ERR_MUST_USE;
+enum err tok_decode_text(const struct tok *tok, const uint32_t *ids, size_t count, struct buf *text,
+                         struct report *report) ERR_MUST_USE;
 
 /* The bytes that a token stands for, borrowed; false when `id` is outside the vocabulary. May be
  * empty. Byte tokens give their byte, "▁" is a space. */

@@ -63,7 +63,8 @@ static bool feed(struct tok_stream *stream, const char *data, size_t bytes, stru
     size_t from = 0; /* data[from, at) is well-formed and not yet emitted */
     size_t at = 0;
     while (at < bytes) {
-        size_t length = (unsigned char)data[at] < 0x80 ? 1 : utf8_sequence_bytes(data + at, bytes - at);
+        size_t length =
+            (unsigned char)data[at] < 0x80 ? 1 : utf8_sequence_bytes(data + at, bytes - at);
         if (length > 0) {
             at += length;
             continue;
@@ -104,8 +105,8 @@ enum err tok_stream_finish(struct tok_stream *stream, struct buf *text)
     return ok ? ERR_OK : ERR_MEMORY;
 }
 
-enum err tok_decode_text(const struct tok *tok, const uint32_t *ids, size_t count,
-                         struct buf *text, struct report *report)
+enum err tok_decode_text(const struct tok *tok, const uint32_t *ids, size_t count, struct buf *text,
+                         struct report *report)
 {
     struct tok_stream stream = {0};
     size_t first = 0;

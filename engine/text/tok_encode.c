@@ -58,8 +58,8 @@ static bool push_symbol(struct encoder *e, uint32_t id, const char *data, size_t
 }
 
 /* The first symbol of data[at, bytes), its length in *length. */
-static inline uint32_t first_symbol(const struct tok *tok, const char *data, size_t bytes, size_t at,
-                                    size_t *length)
+static inline uint32_t first_symbol(const struct tok *tok, const char *data, size_t bytes,
+                                    size_t at, size_t *length)
 {
     unsigned char byte = (unsigned char)data[at];
     *length = 1;
@@ -124,8 +124,8 @@ static bool merge_short(const struct tok *tok, const char *data, size_t bytes,
             word->merged[i] = word->merged[i + 1];
         }
         if (best > 0)
-            word->ranks[best - 1] = pair_rank(tok, word->ids[best - 1], word->ids[best],
-                                              &word->merged[best - 1]);
+            word->ranks[best - 1] =
+                pair_rank(tok, word->ids[best - 1], word->ids[best], &word->merged[best - 1]);
         if (best + 1 < count)
             word->ranks[best] =
                 pair_rank(tok, word->ids[best], word->ids[best + 1], &word->merged[best]);

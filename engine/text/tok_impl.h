@@ -22,7 +22,7 @@ struct tok_word_slot {
     uint32_t id;  /* TOK_NONE: empty */
 };
 
-struct tok_trie_node { /* special tokens, by bytes; siblings are a list */
+struct tok_trie_node {       /* special tokens, by bytes; siblings are a list */
     uint32_t child, sibling; /* 0: none */
     uint32_t id;             /* the token that ends here, or TOK_NONE */
     unsigned char byte;
@@ -49,7 +49,7 @@ struct tok {
 
     struct tok_trie_node *trie; /* [0] is the root */
     size_t trie_count;
-    uint32_t trie_first[256];  /* child of the root, 0: no special begins with this byte */
+    uint32_t trie_first[256]; /* child of the root, 0: no special begins with this byte */
 
     const struct tok_pre *pre; /* NULL: SentencePiece */
     bool sentencepiece;

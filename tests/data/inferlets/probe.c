@@ -111,6 +111,30 @@ struct option_output {
 IMPORT("pie:core/inference", "[method]future-output.get")
 void output_get(u32 output, struct option_output *out);
 
+IMPORT("pie:core/inference", "[static]grammar.from-regex")
+void grammar_from_regex(const char *text, u32 bytes, struct result *out);
+IMPORT("pie:core/inference", "[static]grammar.from-json-schema")
+void grammar_from_schema(const char *text, u32 bytes, struct result *out);
+IMPORT("pie:core/inference", "[static]grammar.from-ebnf")
+void grammar_from_ebnf(const char *text, u32 bytes, struct result *out);
+IMPORT("pie:core/inference", "[static]grammar.json") u32 grammar_json(void);
+IMPORT("pie:core/inference", "[method]grammar.to-string")
+void grammar_text(u32 grammar, struct list *out);
+IMPORT("pie:core/inference", "[resource-drop]grammar") void grammar_drop(u32 grammar);
+IMPORT("pie:core/inference", "[constructor]matcher")
+u32 matcher_create(u32 grammar, u32 tokenizer);
+IMPORT("pie:core/inference", "[method]matcher.accept-tokens")
+void matcher_accept(u32 matcher, const u32 *ids, u32 count, struct result *out);
+IMPORT("pie:core/inference", "[method]matcher.next-token-logit-mask")
+void matcher_mask(u32 matcher, struct list *out);
+IMPORT("pie:core/inference", "[method]matcher.is-terminated") u32 matcher_done(u32 matcher);
+IMPORT("pie:core/inference", "[method]matcher.reset") void matcher_reset(u32 matcher);
+IMPORT("pie:core/inference", "[resource-drop]matcher") void matcher_drop(u32 matcher);
+IMPORT("pie:instruct/tool-use", "create-matcher")
+u32 tool_matcher(u32 model, const struct list *tools, u32 count);
+IMPORT("pie:instruct/tool-use", "format")
+void tool_format(u32 model, const struct list *tools, u32 count, struct result *out);
+
 IMPORT("wasi:io/poll@0.2.4", "[method]pollable.block") void pollable_block(u32 pollable);
 IMPORT("wasi:io/poll@0.2.4", "[method]pollable.ready") u32 pollable_ready(u32 pollable);
 IMPORT("wasi:io/poll@0.2.4", "poll") void poll(const u32 *pollables, u32 count, struct list *out);
@@ -805,6 +829,166 @@ static void together(void)
     puts_("both");
 }
 
+/* constrain KIND TEXT: what the model says under a grammar, until it may stop and does. */
+static void constrain(struct text args)
+{
+    struct text kind = word(&args);
+    u32 model = load();
+    u32 tokenizer = model_tokenizer(model);
+    struct result r = {0};
+    if (is(kind, "regex"))
+        grammar_from_regex(args.data, args.bytes, &r);
+    else if (is(kind, "schema"))
+        grammar_from_schema(args.data, args.bytes, &r);
+    else if (is(kind, "ebnf"))
+        grammar_from_ebnf(args.data, args.bytes, &r);
+    else
+        r.a = grammar_json();
+    if (bad(&r))
+        return;
+    struct list text;
+    grammar_text(r.a, &text);
+    if (text.count == 0)
+        puts_("no text ");
+    u32 matcher = matcher_create(r.a, tokenizer);
+    grammar_drop(r.a); /* the matcher holds it */
+    u32 context = new_context(model, 1000);
+    if (failed)
+        return;
+    u32 pass = pass_create(model);
+    pass_context(pass, context);
+    u32 token = 65, ids[300], count = 0, mark = heap_used;
+    for (u32 at = 0; at < 300 && !matcher_done(matcher); at++) {
+        heap_used = mark;
+        struct list mask;
+        matcher_mask(matcher, &mask);
+        pass_logit_mask(pass, mask.data, mask.count);
+        token = step(pass, &token, 1, at, 2, bits(1), bits(1), 0);
+        if (failed)
+            return;
+        ids[count] = token;
+        matcher_accept(matcher, &token, 1, &r);
+        if (bad(&r))
+            return;
+        if (!matcher_done(matcher))
+            count++;
+    }
+    matcher_accept(matcher, &token, 1, &r);
+    puts_(r.failed ? "" : "taken ");
+    tokenizer_decode(tokenizer, ids, count, &r);
+    if (bad(&r))
+        return;
+    put((const char *)r.a, r.b);
+    matcher_reset(matcher);
+    if (matcher_done(matcher))
+        puts_(" done");
+    matcher_drop(matcher);
+}
+
+/* tools: whether the model's family has a grammar of calls, and its matcher. */
+static void tools(void)
+{
+    static const char tool[] = "{\"name\": \"add\", \"parameters\": {\"type\": \"object\"}}";
+    struct list list = {(void *)tool, sizeof tool - 1};
+    u32 model = load();
+    struct result r;
+    tool_format(model, &list, 1, &r); /* an option has the same shape */
+    puts_(r.failed ? "some " : "none ");
+    matcher_drop(tool_matcher(model, &list, 1));
+    puts_("matcher");
+}
+
+/* Four tokens at positions step * i on a new context under masks of `width` runs each (0: none);
+ * the token behind them. */
+static u32 masked(u32 model, u32 step_, const u32 *runs, u32 width)
+{
+    u32 context = new_context(model, 64);
+    u32 pass = pass_create(model);
+    pass_context(pass, context);
+    u32 tokens[4] = {80, 81, 82, 83}, row = 3;
+    for (u32 i = 0; i < 4; i++)
+        positions[i] = step_ * i;
+    struct list masks[4];
+    for (u32 i = 0; i < 4; i++)
+        masks[i] = (struct list){(void *)(runs + i * width), width};
+    pass_input(pass, tokens, 4, positions, 4);
+    if (width != 0)
+        pass_masks(pass, masks, 4);
+    pass_speculation(pass, 0);
+    pass_sampler(pass, &row, 1, 2, 0, bits(1), 0);
+    struct result r;
+    pass_execute(pass, &r);
+    pass_drop(pass);
+    context_drop(context);
+    if (bad(&r))
+        return 0;
+    wait_for(output_pollable(r.a));
+    struct option_output o;
+    output_get(r.a, &o);
+    output_drop(r.a);
+    return o.slots[0].of.token;
+}
+
+static void masks(void)
+{
+    static const u32 causal[] = {0, 1, 0, 2, 0, 3, 0, 4}, alone[] = {0, 1, 0, 2, 0, 3, 3, 1},
+                     first[] = {0, 1, 0, 1, 0, 1, 0, 1};
+    u32 model = load();
+    u32 plain = masked(model, 1, NULL, 0);
+    puts_(masked(model, 1, causal, 2) == plain ? "same " : "other ");
+    puts_(masked(model, 1, alone, 2) == plain ? "same " : "other ");
+    /* Positions that jump ahead: causal. All at 0: everyone sees the first alone. */
+    puts_(masked(model, 7, causal, 2) == masked(model, 7, NULL, 0) ? "same " : "other ");
+    puts_(masked(model, 0, first, 2) == masked(model, 0, NULL, 0) ? "same " : "other ");
+    /* Bits past the end do not matter, one mask for four rows does. */
+    masked(model, 1, causal, 1);
+}
+
+/* A draft that is what greedy sampling gives is accepted, another is not; both are recorded. */
+static void drafts(void)
+{
+    u32 model = load();
+    u32 context = new_context(model, 64);
+    u32 pass = pass_create(model);
+    struct result r;
+    pass_context(pass, context);
+    u32 prompt[3] = {70, 71, 72};
+    u32 token = step(pass, prompt, 3, 0, 2, 0, bits(1), 0);
+    context_fork(context, &r);
+    if (bad(&r))
+        return;
+    u32 side = r.a;
+    pass_context(pass, side);
+    u32 next = step(pass, &token, 1, 3, 2, 0, bits(1), 0);
+    u32 later = step(pass, &next, 1, 4, 2, 0, bits(1), 0);
+    for (u32 i = 0; i < 2; i++) {
+        u32 draft = next + i, row = 0;
+        context_fork(context, &r);
+        if (bad(&r))
+            return;
+        u32 way = r.a;
+        pass_context(pass, way);
+        positions[0] = 3;
+        positions[1] = 4;
+        pass_input(pass, &token, 1, positions, 1);
+        pass_drafts(pass, &draft, 1, positions + 1, 1);
+        pass_sampler(pass, &row, 1, 2, 0, bits(1), 0);
+        pass_execute(pass, &r);
+        if (bad(&r))
+            return;
+        wait_for(output_pollable(r.a));
+        struct option_output o;
+        output_get(r.a, &o);
+        putn(o.slot_count);
+        puts_(o.slots[0].of.token == next ? " next " : " other ");
+        if (o.slot_count == 2)
+            puts_(o.slots[1].of.token == later ? "later " : "other ");
+        putn(context_tokens(way));
+        puts_(" ");
+        output_drop(r.a);
+    }
+}
+
 static volatile u32 sink;
 
 static __attribute__((noinline)) u32 recurse(u32 depth)
@@ -895,6 +1079,14 @@ static void run(struct text args)
         facts();
     else if (is(command, "together"))
         together();
+    else if (is(command, "constrain"))
+        constrain(args);
+    else if (is(command, "tools"))
+        tools();
+    else if (is(command, "masks"))
+        masks();
+    else if (is(command, "drafts"))
+        drafts();
     else if (is(command, "missing")) {
         struct result r;
         adapter_open(load(), "x", 1, &r);

@@ -3,13 +3,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "engine/base/arena.h"
 #include "engine/base/buf.h"
 #include "engine/base/err.h"
+#include "engine/base/file.h"
 #include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "engine/base/rd.h"
@@ -25,6 +30,27 @@ static void first_report_wins(void **state)
     assert_string_equal(report.text, "disk 3");
     assert_int_equal(err_prefix(&report, "file %s", "x"), ERR_IO);
     assert_string_equal(report.text, "file x: disk 3");
+}
+
+/* Whatever a file or a guest put into a name, and wherever a message had to be cut: what comes out
+ * is UTF-8 and does not steer a terminal. */
+static void reports_are_plain_text(void **state)
+{
+    (void)state;
+    struct report report = {0};
+    (void)err_set(&report, ERR_INVALID, "name '%s'\n", "a\x1B[2J\xC2\x9B\x7F\xFF\t\xC3\xA9");
+    assert_string_equal(report.text, "name 'a?[2J????\t\xC3\xA9'\n");
+    for (int shift = 0; shift < 4; shift++) {
+        char name[4001] = "";
+        for (int i = 0; i < 1000; i++)
+            memcpy(name + 4 * i, "\xF0\x9F\x98\x80", 4);
+        report = (struct report){0};
+        (void)err_set(&report, ERR_INVALID, "%.*s%s", shift, "xxx", name);
+        assert_true(utf8_is_valid(report.text, strlen(report.text)));
+        assert_int_equal(strlen(report.text), sizeof report.text - 1);
+        (void)err_prefix(&report, "%.*s%s", shift, "xxx", name);
+        assert_true(utf8_is_valid(report.text, strlen(report.text)));
+    }
 }
 
 static void heap_counts_and_limits(void **state)
@@ -110,6 +136,60 @@ static void map_against_array(void **state)
     assert_int_equal(heap.used_bytes, 0);
 }
 
+/* Keys of two words, the second chosen so that a hash which folds word after word from a known
+ * start comes to the same state for all of them. */
+static void hash_collisions_cannot_be_made(void **state)
+{
+    (void)state;
+    enum { KEYS = 1000 };
+    static uint64_t hashes[KEYS];
+    for (uint64_t i = 0; i < KEYS; i++) {
+        uint64_t words[2] = {i};
+        unsigned __int128 product =
+            (unsigned __int128)(0x9E3779B97F4A7C15u ^ sizeof words ^ i) * 0xD6E8FEB86659FD93u;
+        words[1] = (uint64_t)product ^ (uint64_t)(product >> 64);
+        hashes[i] = map_hash(words, sizeof words);
+        assert_true(hashes[i] == map_hash(words, sizeof words));
+        for (uint64_t k = 0; k < i; k++)
+            assert_true(hashes[k] != hashes[i]);
+    }
+    char bytes[32] = {0};
+    for (size_t count = 1; count < sizeof bytes; count++)
+        for (size_t k = 0; k < count; k++) {
+            uint64_t before = map_hash(bytes, count);
+            assert_true(before != map_hash(bytes, count - 1));
+            bytes[k] = 1;
+            assert_true(before != map_hash(bytes, count));
+            bytes[k] = 0;
+        }
+}
+
+/* What a map allocates, and when, depends on the calls alone: limits and failures come at the same
+ * point of every run, whatever the hash's seed. */
+static void map_growth_ignores_the_hash(void **state)
+{
+    (void)state;
+    enum { WINDOW = 20, KEYS = 1000, ROUNDS = 20 };
+    uint64_t expected = 0;
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        struct map map;
+        map_init(&map, NULL);
+        (void)mem_fail_at(0);
+        for (uint32_t i = 0; i < KEYS; i++) {
+            uint32_t key[2] = {round, i};
+            assert_true(map_set(&map, key, sizeof key, &map));
+            key[1] = i - WINDOW;
+            if (i >= WINDOW)
+                assert_ptr_equal(map_take(&map, key, sizeof key), &map);
+        }
+        uint64_t allocations = mem_fail_at(0);
+        map_deinit(&map);
+        if (round == 0)
+            expected = allocations;
+        assert_int_equal(allocations, expected);
+    }
+}
+
 static void leb128_limits(void **state)
 {
     (void)state;
@@ -176,6 +256,37 @@ static void json_strings(void **state)
     buf_deinit(&buf);
 }
 
+static void json_has_no_raw_controls(void **state)
+{
+    (void)state;
+    struct buf buf;
+    buf_init(&buf, NULL);
+    assert_true(buf_put_json(&buf, "\x1B\x7F\xC2\x9B\xC2\xA0", 6));
+    assert_string_equal(buf.data, "\"\\u001b\\u007f\\u009b\xC2\xA0\"");
+    buf_deinit(&buf);
+}
+
+static void folders_are_made(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/test_base-XXXXXX";
+    char path[100];
+    struct report report = {0};
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/a//b/", folder);
+    assert_int_equal(file_make_dirs(path, &report), ERR_OK);
+    assert_int_equal(file_make_dirs(path, &report), ERR_OK);
+    (void)snprintf(path, sizeof path, "%s/a/b/file", folder);
+    assert_int_equal(file_write(path, "x", 1, &report), ERR_OK);
+    assert_int_equal(file_make_dirs(path, &report), ERR_IO);
+    assert_non_null(strstr(report.text, "cannot create folder"));
+    assert_int_equal(unlink(path), 0);
+    for (int depth = 2; depth >= 0; depth--) {
+        (void)snprintf(path, sizeof path, "%s%.*s", folder, 2 * depth, "/a/b");
+        assert_int_equal(rmdir(path), 0);
+    }
+}
+
 static void vector_grows(void **state)
 {
     (void)state;
@@ -192,6 +303,10 @@ static void vector_grows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reports_are_plain_text),
+        cmocka_unit_test(hash_collisions_cannot_be_made),
+        cmocka_unit_test(map_growth_ignores_the_hash),
+        cmocka_unit_test(json_has_no_raw_controls), cmocka_unit_test(folders_are_made),
         cmocka_unit_test(first_report_wins),  cmocka_unit_test(heap_counts_and_limits),
         cmocka_unit_test(failing_allocation), cmocka_unit_test(arena_gives_and_forgets),
         cmocka_unit_test(map_against_array),  cmocka_unit_test(leb128_limits),

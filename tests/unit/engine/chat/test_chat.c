@@ -1,7 +1,7 @@
 /* links: engine/chat
  * Turns, decoders and tool use of every family. The expected strings are written out by hand from
- * pie 0.4's interface; those of Qwen 2.5, Llama 3, Phi-3 and Gemma 2 were also compared with what the
- * models' published Jinja templates render. */
+ * pie 0.4's interface; those of Qwen 2.5, Llama 3, Phi-3 and Gemma 2 were also compared with what
+ * the models' published Jinja templates render. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -95,12 +95,14 @@ static const struct expected families[] = {
      "<|im_start|>system\n S <|im_end|>\n", "<|im_start|>user\n U <|im_end|>\n",
      "<|im_start|>user\n U <|im_end|>\n",
      "<|im_start|>system\n S <|im_end|>\n<|im_start|>user\n U <|im_end|>\n",
-     "<|im_start|>assistant\n A <|im_end|>\n", "<|im_start|>assistant\n", "<|im_end|><|endoftext|>"},
+     "<|im_start|>assistant\n A <|im_end|>\n", "<|im_start|>assistant\n",
+     "<|im_end|><|endoftext|>"},
     {"qwen2", "qwen2", "<|im_start|> <|im_end|> <|endoftext|>",
      "<|im_start|>system\n S <|im_end|>\n", "<|im_start|>user\n U <|im_end|>\n",
      "<|im_start|>user\n U <|im_end|>\n",
      "<|im_start|>system\n S <|im_end|>\n<|im_start|>user\n U <|im_end|>\n",
-     "<|im_start|>assistant\n A <|im_end|>\n", "<|im_start|>assistant\n", "<|im_end|><|endoftext|>"},
+     "<|im_start|>assistant\n A <|im_end|>\n", "<|im_start|>assistant\n",
+     "<|im_end|><|endoftext|>"},
     {"unheard-of", "chatml", "<|im_start|> <|im_end|>", "<|im_start|>system\n S <|im_end|>\n",
      "<|im_start|>user\n U <|im_end|>\n", "<|im_start|>user\n U <|im_end|>\n",
      "<|im_start|>system\n S <|im_end|>\n<|im_start|>user\n U <|im_end|>\n",
@@ -124,7 +126,8 @@ static const struct expected families[] = {
      "<|im_start|>assistant\n A <|im_end|>\n", "<|im_start|>assistant\n<think>",
      "<|im_end|><|endoftext|>"},
     {"llama", "llama3",
-     "<|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|> <|eom_id|> <|end_of_text|>",
+     "<|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|> <|eom_id|> "
+     "<|end_of_text|>",
      "<|start_header_id|>system<|end_header_id|>\n\n S <|eot_id|>",
      "<|start_header_id|>user<|end_header_id|>\n\n U <|eot_id|>",
      "<|start_header_id|>user<|end_header_id|>\n\n U <|eot_id|>",
@@ -165,7 +168,8 @@ static const struct expected families[] = {
      "<|im_system|>system<|im_middle|> S <|im_end|><|im_user|>user<|im_middle|> U <|im_end|>",
      "<|im_assistant|>assistant<|im_middle|><think></think> A <|im_end|>",
      "<|im_assistant|>assistant<|im_middle|><think></think>", "<|im_end|>[EOS]"},
-    {"gpt-oss", "gptoss", "<|start|> <|message|> <|channel|> <|end|> <|endoftext|> <|return|> <|call|>",
+    {"gpt-oss", "gptoss",
+     "<|start|> <|message|> <|channel|> <|end|> <|endoftext|> <|return|> <|call|>",
      "<|start|>developer<|message|> S <|end|>", "<|start|>user<|message|> U <|end|>",
      "<|start|>user<|message|> U <|end|>",
      "<|start|>developer<|message|> S <|end|><|start|>user<|message|> U <|end|>",
@@ -233,12 +237,16 @@ static void real_vocabularies_choose(void **state)
     static const struct {
         const char *vocab, *arch, *text, *family;
     } cases[] = {
-        {"llama-bpe", "llama", NULL, "llama3"}, {"qwen2", "qwen2", NULL, "qwen2"},
-        {"phi-3", "phi3", NULL, "phi3"},        {"llama-spm", "llama", NULL, "llama2"},
+        {"llama-bpe", "llama", NULL, "llama3"},
+        {"qwen2", "qwen2", NULL, "qwen2"},
+        {"phi-3", "phi3", NULL, "phi3"},
+        {"llama-spm", "llama", NULL, "llama2"},
         {"llama-spm", "llama", "{{ '[INST] ' }}", "llama2"},
         {"llama-spm", "llama", "{{ '<|im_start|>' }}", "chatml"},
-        {"stories260K", "llama", NULL, "plain"}, {"gpt-2", NULL, NULL, "plain"},
-        {"qwen2", "llama", NULL, "chatml"},     {"gpt-2", "qwen2", NULL, "plain"},
+        {"stories260K", "llama", NULL, "plain"},
+        {"gpt-2", NULL, NULL, "plain"},
+        {"qwen2", "llama", NULL, "chatml"},
+        {"gpt-2", "qwen2", NULL, "plain"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct tok *tok = vocab_open(cases[i].vocab);
@@ -258,13 +266,16 @@ static void real_ids(void **state)
 {
     (void)state;
     static const uint32_t phi3[] = {32010, 15043, 32007, 32001};
-    static const uint32_t llama3[] = {128006, 882, 128007, 271, 9906, 128009, 128006, 78191, 128007, 271};
+    static const uint32_t llama3[] = {128006, 882,    128007, 271,    9906,
+                                      128009, 128006, 78191,  128007, 271};
     static const uint32_t qwen2[] = {151644, 872, 198, 9707, 151645, 198, 151644, 77091, 198};
     static const struct {
         const char *vocab, *arch;
         const uint32_t *want;
         size_t count;
-    } cases[] = {{"phi-3", "phi3", phi3, 4}, {"llama-bpe", "llama", llama3, 10}, {"qwen2", "qwen2", qwen2, 9}};
+    } cases[] = {{"phi-3", "phi3", phi3, 4},
+                 {"llama-bpe", "llama", llama3, 10},
+                 {"qwen2", "qwen2", qwen2, 9}};
     for (size_t i = 0; i < 3; i++) {
         struct tok *tok = vocab_open(cases[i].vocab);
         struct chat *chat = make_chat(cases[i].arch, NULL, tok);
@@ -284,7 +295,8 @@ static struct tok_ids encode(const struct tok *tok, const char *text)
 {
     struct tok_ids ids = {0};
     struct report report = {0};
-    assert_int_equal(tok_encode(tok, text, strlen(text), TOK_PARSE_SPECIALS, &ids, &report), ERR_OK);
+    assert_int_equal(tok_encode(tok, text, strlen(text), TOK_PARSE_SPECIALS, &ids, &report),
+                     ERR_OK);
     return ids;
 }
 
@@ -297,7 +309,8 @@ static void chat_decoder_tells(void **state)
     struct chat_event event;
     struct report report = {0};
     assert_int_equal(chat_decoder_create(chat, NULL, &decoder, &report), ERR_OK);
-    struct tok_ids ids = encode(tok, "Gr\xC3\xBC\xC3\x9F" "e<|im_end|>lost");
+    struct tok_ids ids = encode(tok, "Gr\xC3\xBC\xC3\x9F"
+                                     "e<|im_end|>lost");
     static const char *const deltas[] = {"G", "r", "", "\xC3\xBC", "", "\xC3\x9F", "e"};
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < 7; i++) {
@@ -308,7 +321,8 @@ static void chat_decoder_tells(void **state)
         assert_int_equal(chat_decoder_feed(decoder, &ids.items[7], ids.count - 7, &event, &report),
                          ERR_OK);
         assert_int_equal(event.kind, CHAT_DONE);
-        assert_string_equal(event.text, "Gr\xC3\xBC\xC3\x9F" "e");
+        assert_string_equal(event.text, "Gr\xC3\xBC\xC3\x9F"
+                                        "e");
     }
     assert_int_equal(chat_decoder_feed(decoder, ids.items, 2, &event, &report), ERR_OK);
     chat_decoder_reset(decoder);
@@ -323,7 +337,8 @@ static void chat_decoder_tells(void **state)
     tok_destroy(tok);
 }
 
-/* SentencePiece puts a space before the first word; a reader does not want it, nor to lose others. */
+/* SentencePiece puts a space before the first word; a reader does not want it, nor to lose others.
+ */
 static void sentencepiece_answers_read_well(void **state)
 {
     (void)state;
@@ -392,7 +407,8 @@ static void reasoning_decoder_tells(void **state)
     chat = make_chat("olmo3", NULL, tok); /* the cue opened the thought */
     assert_int_equal(chat_reasoning_create(chat, NULL, &decoder, &report), ERR_OK);
     struct tok_ids inside = encode(tok, "hm</think>");
-    assert_int_equal(chat_reasoning_feed(decoder, inside.items, inside.count, &event, &report), ERR_OK);
+    assert_int_equal(chat_reasoning_feed(decoder, inside.items, inside.count, &event, &report),
+                     ERR_OK);
     assert_int_equal(event.kind, CHAT_REASONING_COMPLETE);
     assert_string_equal(event.text, "hm");
     chat_reasoning_destroy(decoder);
@@ -414,9 +430,10 @@ static void reasoning_decoder_tells(void **state)
 
 /* ---- tools ---- */
 
-#define TOOL "{\"name\": \"f\", \"description\": \"adds\", \"parameters\": {\"type\": \"object\", " \
-             "\"properties\": {\"x\": {\"type\": \"integer\", \"description\": \"an x\"}, " \
-             "\"m\": {\"enum\": [\"a\", \"b\"], \"type\": \"string\"}}, \"required\": [\"x\"]}}"
+#define TOOL                                                                                       \
+    "{\"name\": \"f\", \"description\": \"adds\", \"parameters\": {\"type\": \"object\", "         \
+    "\"properties\": {\"x\": {\"type\": \"integer\", \"description\": \"an x\"}, "                 \
+    "\"m\": {\"enum\": [\"a\", \"b\"], \"type\": \"string\"}}, \"required\": [\"x\"]}}"
 
 static void tools_are_announced(void **state)
 {
@@ -425,9 +442,11 @@ static void tools_are_announced(void **state)
         const char *arch, *specials, *equip, *answer;
     } cases[] = {
         {"qwen3", "<|im_start|> <|im_end|>",
-         "<|im_start|>system\n # Tools\n\nYou may call one or more functions to assist with the user "
-         "query.\n\nYou are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
-         TOOL "\n</tools>\n\nFor each function call, return a json object with function name and "
+         "<|im_start|>system\n # Tools\n\nYou may call one or more functions to assist with the "
+         "user "
+         "query.\n\nYou are provided with function signatures within <tools></tools> XML "
+         "tags:\n<tools>\n" TOOL
+         "\n</tools>\n\nFor each function call, return a json object with function name and "
          "arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": "
          "<function-name>, \"arguments\": <args-json-object>}\n</tool_call><|im_end|>\n",
          "<|im_start|>user\n<tool_response>\n4\"2\n</tool_response><|im_end|>\n"},
@@ -438,7 +457,8 @@ static void tools_are_announced(void **state)
          "Your date cutoff is November 2024. <functions>" TOOL "</functions><|im_end|>\n",
          "<|im_start|>environment\n4\"2<|im_end|>\n"},
         {"gpt-oss", "<|start|> <|message|> <|channel|> <|end|>",
-         "<|start|>developer<|message|> # Tools\n\n ## functions\n\nnamespace functions {\n\n// adds\n"
+         "<|start|>developer<|message|> # Tools\n\n ## functions\n\nnamespace functions {\n\n// "
+         "adds\n"
          "type f = (_: {\n// an x\nx: number,\nm?: \"a\" | \"b\",\n}) => any;\n\n"
          "} // namespace functions<|end|>",
          "<|start|>functions.f to=assistant<|channel|>commentary<|message|>\"4\\\"2\"<|end|>"},
@@ -473,18 +493,24 @@ static void tool_calls_are_heard(void **state)
         const char *name, *args; /* of the last one */
     } cases[] = {
         {"qwen3", "<|im_start|>",
-         "Well: <tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 0.1, \"s\": \"a b\"}}\n</tool_call>\n"
-         "<tool_call>{\"name\":\"g\",\"arguments\":{ }}</tool_call>", 2, "g", "{}"},
+         "Well: <tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 0.1, \"s\": \"a "
+         "b\"}}\n</tool_call>\n"
+         "<tool_call>{\"name\":\"g\",\"arguments\":{ }}</tool_call>",
+         2, "g", "{}"},
         {"qwen3", "<|im_start|>", "<tool_call>broken</tool_call>", 0, "", ""},
-        {"llama", "<|start_header_id|>", " {\"name\": \"f\", \"parameters\": {\"x\": 0.10, \"y\": {}}}",
-         1, "f", "{\"x\":0.10,\"y\":{}}"},
-        {"mistral3", "[SYSTEM_PROMPT] </s>", "[TOOL_CALLS]f[ARGS]{\"x\": 1}[TOOL_CALLS]g[ARGS]{\"y\": 2}</s>",
-         2, "g", "{\"y\": 2}"},
+        {"llama", "<|start_header_id|>",
+         " {\"name\": \"f\", \"parameters\": {\"x\": 0.10, \"y\": {}}}", 1, "f",
+         "{\"x\":0.10,\"y\":{}}"},
+        {"mistral3", "[SYSTEM_PROMPT] </s>",
+         "[TOOL_CALLS]f[ARGS]{\"x\": 1}[TOOL_CALLS]g[ARGS]{\"y\": 2}</s>", 2, "g", "{\"y\": 2}"},
         {"deepseek2", "<｜User｜>",
-         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"x\": 1}\n```"
-         "<｜tool▁call▁end｜><｜tool▁calls▁end｜>", 1, "f", "{\"x\": 1}"},
+         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"x\": "
+         "1}\n```"
+         "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+         1, "f", "{\"x\": 1}"},
         {"olmo3", "<|im_start|>",
-         "<function_calls>[{\"name\": \"f\", \"arguments\": {\"x\": 1}}, {\"name\": \"g\"}]</function_calls>",
+         "<function_calls>[{\"name\": \"f\", \"arguments\": {\"x\": 1}}, {\"name\": "
+         "\"g\"}]</function_calls>",
          1, "f", "{\"x\":1}"},
         {"gemma2", "<start_of_turn>", "<tool_call>{}</tool_call>", 0, "", ""},
     };
@@ -498,7 +524,8 @@ static void tool_calls_are_heard(void **state)
         int calls = 0;
         assert_int_equal(chat_tool_decoder_create(chat, NULL, &decoder, &report), ERR_OK);
         for (size_t k = 0; k < ids.count; k++) {
-            assert_int_equal(chat_tool_decoder_feed(decoder, &ids.items[k], 1, &event, &report), ERR_OK);
+            assert_int_equal(chat_tool_decoder_feed(decoder, &ids.items[k], 1, &event, &report),
+                             ERR_OK);
             if (event.kind == CHAT_TOOL_CALL && ++calls == cases[i].calls) {
                 assert_int_equal(event.name.bytes, strlen(cases[i].name));
                 assert_memory_equal(event.name.data, cases[i].name, event.name.bytes);
@@ -522,7 +549,8 @@ static void tool_grammars_exist(void **state)
     struct report report = {0};
     struct buf ebnf;
     bool native;
-    struct chat_string tools[2] = {{TOOL, strlen(TOOL)}, {"{\"function\": {\"name\": \"q\\\"\"}}", 31}};
+    struct chat_string tools[2] = {{TOOL, strlen(TOOL)},
+                                   {"{\"function\": {\"name\": \"q\\\"\"}}", 31}};
     buf_init(&ebnf, NULL);
     tools[1].bytes = strlen(tools[1].data);
     assert_int_equal(chat_tool_grammar(chat, tools, 2, &ebnf, &native, &report), ERR_OK);

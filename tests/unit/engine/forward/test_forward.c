@@ -221,7 +221,7 @@ static void stories_greedy_equals_llama_cpp(void **state)
 
 /* ---- Exactness ----------------------------------------------------------------------------- */
 
-enum { LENGTH = 300, VOCAB = 96 }; /* more than one block of 256 KV entries */
+enum { LENGTH = 290, VOCAB = 96 }; /* more than one block of 256 KV entries */
 
 static void exact_tokens(uint32_t *tokens)
 {
@@ -260,12 +260,12 @@ static void same_bits_whatever_the_company(void **state)
 {
     (void)state;
     static const uint32_t whole[] = {LENGTH, 0}, ones[] = {1, 0}, mixed[] = {3, 40, 1, 100, 7, 0},
-                          halves[] = {150, 0};
+                          halves[] = {145, 0};
     static const uint32_t *const chunkings[] = {mixed, halves, ones};
     float *truth = malloc(LENGTH * VOCAB * 4), *logits = malloc(LENGTH * VOCAB * 4);
     unsigned combinations = 0;
     for (unsigned s = 0; s < TINY_COUNT; s++) {
-        bool long_run = s == 0 || s == 4; /* the scalar kernels take their time */
+        bool first = true, long_run = s == 0 || s == 4; /* the scalar kernels take their time */
         for (int level = SIMD_LEVEL_COUNT - 1; level >= SIMD_SCALAR; level--) {
             const struct simd_table *simd = simd_table_at((enum simd_level)level);
             if (!simd)
@@ -275,10 +275,11 @@ static void same_bits_whatever_the_company(void **state)
                 if (level == SIMD_SCALAR && (!long_run || threads != 3))
                     continue;
                 machine_open(&m, &tiny_specs[s], threads, simd, PAGE_TOKENS);
-                if (threads == 1 && level == (int)simd_table_get()->level)
+                if (first)
                     feed(&m, whole, 0, truth);
+                first = false;
                 for (unsigned c = 0; c < 3; c++) {
-                    if (c == 2 && (threads != 3 || level == SIMD_SCALAR))
+                    if (c == 2 && (threads != 3 || level == SIMD_SCALAR || s % 3 != 0))
                         continue;
                     memset(logits, 0xFF, LENGTH * VOCAB * 4);
                     feed(&m, chunkings[c], c * 3, logits);

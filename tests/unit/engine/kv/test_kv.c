@@ -260,6 +260,35 @@ static void restore_shares_what_is_there(void **state)
     kv_pool_destroy(pool);
 }
 
+/* Snapshots outlive their maker, so what they copy is bounded for all of them together. */
+static void snapshots_are_bounded(void **state)
+{
+    (void)state;
+    enum { TOKENS = 250, TRIES = 5000 };
+    struct kv_pool *pool = pool_make(64, 4);
+    struct kv_context *context = context_make(pool);
+    struct report report = {0};
+    uint32_t tokens[TOKENS] = {0};
+    char made[40], refused[40];
+    assert_int_equal(kv_reserve(context, 63, NULL), ERR_OK);
+    feed(context, tokens, TOKENS);
+    assert_int_equal(kv_snapshot_save(context, "u", NULL, 0, made, NULL), ERR_OK);
+    size_t count = 1;
+    while (count < TRIES &&
+           kv_snapshot_save(context, "u", NULL, 0, refused, &report) == ERR_OK)
+        count++;
+    assert_int_equal(count, kv_lineage_max(pool) / TOKENS);
+    assert_int_equal(report.code, ERR_LIMIT);
+    assert_non_null(strstr(report.text, "commit before saving"));
+    assert_int_equal(kv_snapshot_delete(pool, "u", made, strlen(made), NULL), ERR_OK);
+    assert_int_equal(kv_snapshot_save(context, "u", NULL, 0, made, NULL), ERR_OK);
+    assert_int_equal(kv_commit(context, 62, NULL), ERR_OK);
+    assert_int_equal(kv_snapshot_save(context, "u", NULL, 0, made, NULL), ERR_OK);
+    kv_context_destroy(context);
+    kv_pool_check(pool);
+    kv_pool_destroy(pool);
+}
+
 static void snapshots(void **state)
 {
     (void)state;
@@ -891,7 +920,7 @@ int main(void)
         cmocka_unit_test(adapters_and_masks_are_part_of_the_history),
         cmocka_unit_test(forks_copy_on_write),
         cmocka_unit_test(restore_shares_what_is_there),
-        cmocka_unit_test(snapshots),
+        cmocka_unit_test(snapshots), cmocka_unit_test(snapshots_are_bounded),
         cmocka_unit_test(looking_ahead_ties_rows_together),
         cmocka_unit_test(pages_that_look_past_themselves_are_not_shared),
         cmocka_unit_test(random_operations),

@@ -244,6 +244,30 @@ static void store_finds_the_newest(void **state)
     prog_store_destroy(store);
 }
 
+/* Versions that are equal by number are different ids; which one is "latest" must not hang on the
+ * order of a hash map. */
+static void equal_versions_have_an_order(void **state)
+{
+    (void)state;
+    static const char *const versions[] = {"1.2.3", "1.02.3", "01.2.3", "1.2.03", "1.2.003"};
+    for (size_t first = 0; first < 5; first++) {
+        struct prog_store *store;
+        struct report report = {0};
+        char id[PROG_ID_BYTES];
+        struct buf ids;
+        buf_init(&ids, NULL);
+        assert_int_equal(prog_store_create(NULL, NULL, &store, &report), ERR_OK);
+        for (size_t i = 0; i < 5; i++)
+            add(store, "p", versions[(first + i) % 5]);
+        assert_int_equal(prog_store_each(store, append_id, &ids, &report), ERR_OK);
+        assert_string_equal(ids.data, "p@01.2.3 p@1.02.3 p@1.2.003 p@1.2.03 p@1.2.3 ");
+        assert_int_equal(prog_store_find(store, "p", id, &report), ERR_OK);
+        assert_string_equal(id, "p@01.2.3");
+        buf_deinit(&ids);
+        prog_store_destroy(store);
+    }
+}
+
 static void store_replaces_only_by_force(void **state)
 {
     (void)state;
@@ -344,6 +368,7 @@ int main(void)
         cmocka_unit_test(toml_depth_is_bounded),
         cmocka_unit_test(versions_have_an_order),
         cmocka_unit_test(store_finds_the_newest),
+        cmocka_unit_test(equal_versions_have_an_order),
         cmocka_unit_test(store_replaces_only_by_force),
         cmocka_unit_test(store_keeps_programs_on_disk),
     };

@@ -211,6 +211,24 @@ static void all_samplers_answer(void **state)
     expect("samplers", false, "0:ok 0:ok 0:ok 0:ok 0:ok 1:ok 2:ok 3:1 3:2 4:ok ");
 }
 
+static void masks_and_positions(void **state)
+{
+    (void)state;
+    struct engine *engine = open_default();
+    struct run run;
+    launch(engine, &run, "masks");
+    finish(engine, &run);
+    if (strncmp(run.text, "same other same same ", 21) != 0)
+        fail_msg("%s", run.text);
+    engine_close(engine);
+}
+
+static void drafts_are_verified(void **state)
+{
+    (void)state;
+    expect("drafts", false, "2 next later 5 1 next 5 ");
+}
+
 static void errors_are_err_arms(void **state)
 {
     (void)state;
@@ -435,6 +453,43 @@ static void clocks_and_outputs_together(void **state)
     expect("sleep 5", false, "");
 }
 
+static void grammars_constrain(void **state)
+{
+    (void)state;
+    struct engine *engine = open_default();
+    static const struct {
+        const char *input, *wanted[3];
+    } cases[] = {
+        {"constrain regex (yes|no)", {"yes", "no", NULL}},
+        {"constrain ebnf root ::= \"a\" [0-9] \"z\"", {NULL}},
+        {"constrain schema {\"enum\": [\"red\", 7]}", {"\"red\"", "7", NULL}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (uint64_t seed = 1; seed <= 5; seed++) {
+            struct run run;
+            launch_seed(engine, &run, cases[i].input, seed);
+            finish(engine, &run);
+            if (run.failed)
+                fail_msg("%s: %s", cases[i].input, run.text);
+            const char *const *wanted = cases[i].wanted;
+            while (*wanted != NULL && strcmp(*wanted, run.text) != 0)
+                wanted++;
+            if (*wanted != NULL)
+                continue;
+            bool letters = strlen(run.text) == 3 && run.text[0] == 'a' && run.text[1] >= '0' &&
+                           run.text[1] <= '9' && run.text[2] == 'z';
+            if (i != 1 || !letters)
+                fail_msg("%s: %s", cases[i].input, run.text);
+        }
+    expect_start(engine, "constrain regex (", "");
+    expect_start(engine, "constrain schema {\"type\": ", "");
+    expect_start(engine, "constrain ebnf root ::= nothing", "");
+    expect_start(engine, "tools",
+                 "Call error: create-matcher: the chat format \"chatml\" has no native grammar");
+    check_idle(engine);
+    engine_close(engine);
+}
+
 /* ---- bounds ------------------------------------------------------------------------------- */
 
 static void runaways_end_and_others_do_not_notice(void **state)
@@ -541,6 +596,22 @@ static void processes_wait_in_line(void **state)
     assert_false(runs[1].ended);
     engine_close(engine); /* with one that still waits: no event comes */
     assert_false(runs[1].ended);
+}
+
+static void a_waiting_parent_makes_room(void **state)
+{
+    (void)state;
+    struct engine_config config = engine_config_default();
+    config.processes_max = 1;
+    struct engine *engine = open_engine(config);
+    struct run run, next;
+    launch(engine, &run, "launch probe launch probe launch probe echo deep");
+    launch(engine, &next, "echo next");
+    finish(engine, &run);
+    assert_string_equal(run.text, "ok ok ok deep");
+    finish(engine, &next);
+    check_idle(engine);
+    engine_close(engine);
 }
 
 static void programs_are_checked_when_added(void **state)
@@ -670,6 +741,11 @@ static void guests_survive_lack_of_memory(void **state)
         "together",
         "launch probe echo x",
         "cancel probe wait",
+        "constrain regex (yes|no)",
+        "constrain json",
+        "masks",
+        "drafts",
+        "tools",
         "pull box 1",
         "listen news 1",
         "broadcast news a b",
@@ -740,6 +816,8 @@ int main(void)
         cmocka_unit_test(generation_is_reproducible),
         cmocka_unit_test(passes_of_one_context_queue_up),
         cmocka_unit_test(all_samplers_answer),
+        cmocka_unit_test(masks_and_positions),
+        cmocka_unit_test(drafts_are_verified),
         cmocka_unit_test(errors_are_err_arms),
         cmocka_unit_test(traps_name_their_reason),
         cmocka_unit_test(branches_agree),
@@ -751,10 +829,12 @@ int main(void)
         cmocka_unit_test(children_run_and_are_cancelled),
         cmocka_unit_test(facts_are_told),
         cmocka_unit_test(clocks_and_outputs_together),
+        cmocka_unit_test(grammars_constrain),
         cmocka_unit_test(runaways_end_and_others_do_not_notice),
         cmocka_unit_test(instruction_limit_is_exact),
         cmocka_unit_test(token_budget_is_kept),
         cmocka_unit_test(processes_wait_in_line),
+        cmocka_unit_test(a_waiting_parent_makes_room),
         cmocka_unit_test(programs_are_checked_when_added),
         cmocka_unit_test(thousand_at_once),
         cmocka_unit_test(launching_survives_lack_of_memory),

@@ -133,6 +133,13 @@ static uint32_t take(struct sched_pass *pass)
     return token;
 }
 
+/* Lets the pass come to its end. */
+static void take_all(struct rig *rig, struct sched_pass *pass)
+{
+    settle(rig);
+    (void)take(pass);
+}
+
 static uint32_t TEXT[1024]; /* filled by main */
 
 /* ---- by hand ----------------------------------------------------------------------------- */
@@ -575,6 +582,70 @@ static void bids_decide_when_pages_are_short(void **state)
     rig_close(&rig);
 }
 
+/* A fork copies what is in working pages, so a guest could multiply one prefill without end. */
+static void forks_are_bounded(void **state)
+{
+    (void)state;
+    enum { FORKS = 1100 };
+    struct rig rig;
+    rig_open(&rig, (struct backend_fake_config){0}, 0);
+    struct sched_owner *owner = owner_make(&rig, 0);
+    struct sched_context *context = context_make(owner, 128), *forks[FORKS];
+    take_all(&rig, submit(context, TEXT, 0, 1000));
+    struct report report = {0};
+    size_t count = 0;
+    while (count < FORKS &&
+           sched_context_fork(context, &forks[count], &report) == ERR_OK)
+        count++;
+    assert_int_equal(count, kv_lineage_max(sched_pool(rig.sched)) / 1000);
+    assert_int_equal(report.code, ERR_LIMIT);
+    assert_non_null(strstr(report.text, "commit before forking"));
+
+    /* Room comes back, and committed tokens cost nothing. */
+    struct sched_context *child;
+    sched_context_destroy(forks[--count]);
+    assert_int_equal(sched_context_fork(context, &child, NULL), ERR_OK);
+    sched_context_destroy(child);
+    assert_int_equal(kv_commit(sched_context_kv(context), 125, NULL), ERR_OK);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(sched_context_fork(context, &child, NULL), ERR_OK);
+    /* Other owners have their own. */
+    struct sched_owner *other = owner_make(&rig, 0);
+    context = context_make(other, 128);
+    take_all(&rig, submit(context, TEXT, 0, 900));
+    assert_int_equal(sched_context_fork(context, &child, NULL), ERR_OK);
+    sched_owner_destroy(other);
+    sched_owner_destroy(owner);
+    rig_close(&rig);
+}
+
+/* What has been computed is paid for, also when nobody waits for the answer. */
+static void cancelling_is_not_free(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, (struct backend_fake_config){.threaded = true, .delay_us = 1000}, 16);
+    struct sched_owner *owner = owner_make(&rig, 200);
+    struct sched_context *context = context_make(owner, 20);
+    struct sched_pass *waiting = submit(context, TEXT, 0, 40);
+    sched_context_destroy(context);
+    assert_int_equal(sched_owner_tokens_left(owner), 200);
+    context = context_make(owner, 20);
+    struct sched_pass *running = submit(context, TEXT, 0, 40);
+    struct sched_pass *behind = submit(context, TEXT, 40, 50);
+    assert_true(sched_turn(rig.sched, true));
+    sched_context_destroy(context);
+    settle(&rig);
+    assert_int_equal(sched_pass_output(running)->err, ERR_CANCELLED);
+    assert_int_equal(sched_pass_output(behind)->err, ERR_CANCELLED);
+    assert_int_equal(sched_owner_tokens_left(owner), 160);
+    sched_pass_release(waiting);
+    sched_pass_release(running);
+    sched_pass_release(behind);
+    sched_owner_destroy(owner);
+    rig_close(&rig);
+}
+
 static void a_failed_step_is_told_to_its_passes(void **state)
 {
     (void)state;
@@ -695,6 +766,16 @@ static void outputs_are_bounded(void **state)
         struct report report = {0};
         assert_int_equal(sched_submit(context, &request, &pass, &report), ERR_LIMIT);
         assert_memory_equal(report.text, "forward pass: its input and outputs take 10", 43);
+        /* Each draft may become one more token slot. */
+        unsigned long long bytes = 0, with_drafts = 0;
+        assert_int_equal(sscanf(report.text + 41, "%llu", &bytes), 1);
+        request.draft_tokens = request.draft_positions = TEXT;
+        request.draft_count = 100;
+        report = (struct report){0};
+        assert_int_equal(sched_submit(context, &request, &pass, &report), ERR_LIMIT);
+        assert_int_equal(sscanf(report.text + 41, "%llu", &with_drafts), 1);
+        assert_true(with_drafts >= bytes + 100 * (sizeof *samplers + sizeof(struct batch_slot)));
+        request.draft_count = 0;
         for (uint32_t i = 0; i < ROWS; i++) {
             samplers[i] = GREEDY;
             samplers[i].row = ROWS - 1 - i;
@@ -1145,6 +1226,8 @@ int main(void)
         cmocka_unit_test(closing_waits_for_the_step),
         cmocka_unit_test(the_idle_give_way),
         cmocka_unit_test(bids_decide_when_pages_are_short),
+        cmocka_unit_test(forks_are_bounded),
+        cmocka_unit_test(cancelling_is_not_free),
         cmocka_unit_test(a_failed_step_is_told_to_its_passes),
         cmocka_unit_test(copies_of_a_failed_step_are_not_trusted),
         cmocka_unit_test(tied_rows_are_not_starved),

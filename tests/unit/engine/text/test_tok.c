@@ -1,6 +1,7 @@
 /* links: engine/text
  * What a tokenizer does beside matching vectors: specials, streams, hostile input, broken files,
  * memory that runs out. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -254,6 +255,47 @@ static void heap_agrees_with_arrays(void **state)
     }
 }
 
+/* What threads find out about whole words is shared; they must agree all the same. */
+static void *encode_all(void *user)
+{
+    const struct tok *tok = user;
+    struct tok_ids *ids = calloc(1, sizeof *ids);
+    struct report report = {0};
+    static const char text[] =
+        "It's the year 2024, and antidisestablishmentarianism is not yet over; "
+        "\xD0\xBD\xD0\xB5\xD1\x89\xD0\xBE \xE6\x97\xA5\xE6\x9C\xAC\n\n  done.";
+    for (int round = 0; round < 20 && ids; round++) {
+        ids->count = 0;
+        if (tok_encode(tok, text, strlen(text), TOK_PARSE_SPECIALS, ids, &report) != ERR_OK)
+            break;
+    }
+    return ids;
+}
+
+static void threads_share_a_tokenizer(void **state)
+{
+    (void)state;
+    struct tok *fresh = vocab_open("gpt-2");
+    pthread_t threads[4];
+    struct tok_ids *results[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, encode_all, fresh), 0);
+    for (int i = 0; i < 4; i++) {
+        void *result;
+        assert_int_equal(pthread_join(threads[i], &result), 0);
+        results[i] = result;
+        assert_non_null(result);
+        assert_int_equal(results[i]->count, results[0]->count);
+        assert_memory_equal(results[i]->items, results[0]->items,
+                            results[0]->count * sizeof(uint32_t));
+    }
+    for (int i = 0; i < 4; i++) {
+        tok_ids_deinit(results[i]);
+        free(results[i]);
+    }
+    tok_destroy(fresh);
+}
+
 /* ---- broken files ---- */
 
 /* A gpt2 vocabulary of the 256 bytes, "ab", "abc" and a control token. */
@@ -265,7 +307,8 @@ static struct buf small_gguf(const char *model, const char *pre, bool merges, ui
     char texts[256][3];
     struct gguf_string tokens[259];
     int32_t types[300];
-    static const struct gguf_string merge_texts[] = {{"a b", 3}, {"ab c", 4}, {"\xE2\x96\x81 x", 5}};
+    static const struct gguf_string merge_texts[] = {
+        {"a b", 3}, {"ab c", 4}, {"\xE2\x96\x81 x", 5}};
     uint32_t next = 0x100;
     for (unsigned byte = 0; byte < 256; byte++) {
         bool itself = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte != 0xAD);
@@ -336,9 +379,10 @@ static void broken_metadata_is_refused(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct tok *tok;
         struct report report = {0};
-        assert_int_equal(open_small(small_gguf(cases[i].model, cases[i].pre, cases[i].merges,
-                                               cases[i].types), &tok, &report),
-                         cases[i].err);
+        assert_int_equal(
+            open_small(small_gguf(cases[i].model, cases[i].pre, cases[i].merges, cases[i].types),
+                       &tok, &report),
+            cases[i].err);
         assert_non_null(strstr(report.text, cases[i].says));
     }
 }
@@ -394,6 +438,7 @@ int main(void)
         cmocka_unit_test(stream_is_the_same_in_any_portions),
         cmocka_unit_test(long_words_are_not_quadratic),
         cmocka_unit_test(heap_agrees_with_arrays),
+        cmocka_unit_test(threads_share_a_tokenizer),
         cmocka_unit_test(small_vocabulary),
         cmocka_unit_test(broken_metadata_is_refused),
         cmocka_unit_test(running_out_of_memory_is_survived),

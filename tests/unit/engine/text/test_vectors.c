@@ -18,10 +18,10 @@
 #include "tests/vectors/tokenizer/vocab.h"
 
 static const char *const names[] = {
-    "llama-bpe", "qwen2", "gpt-2",     "llama-spm", "phi-3",        "falcon",
+    "llama-bpe", "qwen2",  "gpt-2",     "llama-spm",    "phi-3",          "falcon",
     "mpt",       "refact", "starcoder", "deepseek-llm", "deepseek-coder", "stories260K",
 };
-#define NAME_COUNT (sizeof names / sizeof *names)
+#define NAME_COUNT      (sizeof names / sizeof *names)
 #define PUBLISHED_COUNT (NAME_COUNT - 1) /* stories260K is not llama.cpp's */
 static struct tok *toks[NAME_COUNT];
 
@@ -74,8 +74,9 @@ static bool encodes(const struct tok *tok, const char *name, const char *text, s
     struct buf back;
     buf_init(&back, NULL);
     assert_int_equal(tok_encode(tok, text, bytes, flags, &ids, &report), ERR_OK);
-    bool same = ids.count == want->count &&
-                (ids.count == 0 || memcmp(ids.items, want->items, ids.count * sizeof *ids.items) == 0);
+    bool same =
+        ids.count == want->count &&
+        (ids.count == 0 || memcmp(ids.items, want->items, ids.count * sizeof *ids.items) == 0);
     if (!same) {
         print_message("%s: '%.*s'\n", name, (int)bytes, text);
         print_ids("  got ", &ids);
@@ -115,8 +116,8 @@ static size_t check_published(const struct tok *tok, const char *name, char *inp
     return failures;
 }
 
-static size_t check_files(const struct tok *tok, const char *name, const char *inp,
-                          const char *out, size_t *cases)
+static size_t check_files(const struct tok *tok, const char *name, const char *inp, const char *out,
+                          size_t *cases)
 {
     char *inputs, *outputs;
     size_t bytes;
@@ -190,9 +191,9 @@ static bool note_piece(void *user, const char *text, size_t from, size_t to)
 {
     struct pieces *pieces = user;
     (void)text;
-    pieces->used += (size_t)snprintf(pieces->text + pieces->used,
-                                     sizeof pieces->text - pieces->used,
-                                     pieces->used ? ",%zu" : "%zu", to - from);
+    pieces->used +=
+        (size_t)snprintf(pieces->text + pieces->used, sizeof pieces->text - pieces->used,
+                         pieces->used ? ",%zu" : "%zu", to - from);
     return true;
 }
 
