@@ -183,11 +183,17 @@ static void free_words(struct words *words)
     vec_free(NULL, words);
 }
 
-/* Appends the .c files of a folder, in the folder's order. */
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Appends the .c files of a folder, sorted: the same sources give the same bytes. */
 static bool list_sources(const char *folder, struct words *sources)
 {
     DIR *dir = opendir(folder);
     bool ok = dir != NULL;
+    size_t first = sources->count;
     for (struct dirent *entry; ok && (entry = readdir(dir));) {
         size_t bytes = strlen(entry->d_name);
         if (bytes > 2 && strcmp(entry->d_name + bytes - 2, ".c") == 0)
@@ -195,6 +201,8 @@ static bool list_sources(const char *folder, struct words *sources)
     }
     if (dir)
         (void)closedir(dir);
+    if (sources->count > first)
+        qsort(sources->items + first, sources->count - first, sizeof *sources->items, by_name);
     return ok;
 }
 

@@ -13,6 +13,7 @@
 #include "cli/ui.h"
 #include "engine/base/buf.h"
 #include "engine/base/file.h"
+#include "engine/base/utf8.h"
 #include "engine/base/vec.h"
 #include "models/gguf.h"
 #include "models/train/train.h"
@@ -39,6 +40,7 @@ static void copy_text(char *out, size_t out_bytes, const struct gguf *file, cons
     if (gguf_get_string(file, key, &text))
         (void)snprintf(out, out_bytes, "%.*s", (int)(text.bytes < 200 ? text.bytes : 200),
                        text.data);
+    utf8_clean(out, strlen(out)); /* it goes to a terminal */
 }
 
 static uint32_t arch_number(const struct gguf *file, const char *architecture, const char *tail)
@@ -197,6 +199,8 @@ static void print_list(const char *folder, const struct names *names, bool json)
     if (!json && names->count == 0)
         (void)buf_printf(&text, "No models in %s.\n`pie model train` makes the default model, and "
                                 "any GGUF file put there is found by its name.\n", folder);
+    if (!json && text.data)
+        utf8_clean(text.data, text.count); /* names of files may hold anything */
     (void)fputs(text.data ? text.data : "", stdout);
     buf_deinit(&text);
 }

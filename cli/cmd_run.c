@@ -1,4 +1,5 @@
 /* pie run: one inferlet in an engine of its own. */
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 #include "engine/engine.h"
 
 enum { MANIFEST_BYTES_MAX = 1 << 20, WASM_BYTES_MAX = 256 << 20, INPUT_BYTES_MAX = 64 << 20 };
+/* Messages are kept this far, to be compared with the return value. */
+enum { STREAMED_BYTES_MAX = 16 << 20 };
 
 struct run_options {
     const char *path, *manifest, *config, *port, *input, *model, *threads, *seed;
@@ -29,7 +32,7 @@ struct run_options {
 /* What came from the inferlet, and what was shown of it. */
 struct run_output {
     const struct run_options *options;
-    struct buf streamed; /* all messages, to know whether the return value repeats them */
+    struct buf streamed; /* messages, to know whether the return value repeats them */
     bool stdout_terminal;
     bool line_open; /* what was written last did not end a line */
     bool ended, failed;
@@ -40,12 +43,14 @@ static struct engine *waking; /* for the signal handler */
 
 static void on_interrupt(int number)
 {
+    int error = errno;
     (void)number;
     if (interrupted) /* a second Ctrl-C does not wait for anything */
         _exit(CMD_INTERRUPTED);
     interrupted = 1;
     if (waking)
         engine_wake(waking);
+    errno = error;
 }
 
 /* ---- events ------------------------------------------------------------------------------ */
@@ -129,7 +134,8 @@ static void on_event(void *user, const struct engine_event *event)
             ui_write_safely(STDERR_FILENO, event->data, event->bytes, isatty(STDERR_FILENO));
         break;
     case ENGINE_EVENT_MESSAGE:
-        (void)buf_append(&output->streamed, event->data, event->bytes);
+        if (output->streamed.count <= STREAMED_BYTES_MAX)
+            (void)buf_append(&output->streamed, event->data, event->bytes);
         show(output, event->data, event->bytes);
         break;
     case ENGINE_EVENT_FILE:
@@ -234,23 +240,22 @@ static bool read_options(struct run_options *options, int argc, char **argv, int
 static enum err make_input(const struct run_options *options, struct buf *input,
                            struct report *report)
 {
+    bool ok;
     if (options->word_count) {
-        if (!fold_words(options->words, options->word_count, input))
-            return err_set(report, ERR_MEMORY, "no memory for the input");
-        return ERR_OK;
-    }
-    if (options->input && options->input[0] == '@') {
+        ok = fold_words(options->words, options->word_count, input);
+    } else if (options->input && options->input[0] == '@') {
         char *data;
         size_t bytes;
         enum err err =
             file_read(options->input + 1, INPUT_BYTES_MAX, NULL, &data, &bytes, report);
         if (err)
             return err;
-        bool ok = buf_append(input, data, bytes);
+        ok = buf_append(input, data, bytes);
         mem_free(NULL, data);
-        return ok ? ERR_OK : err_set(report, ERR_MEMORY, "no memory for the input");
+    } else {
+        ok = buf_puts(input, options->input ? options->input : "{}");
     }
-    if (!buf_puts(input, options->input ? options->input : "{}"))
+    if (!ok)
         return err_set(report, ERR_MEMORY, "no memory for the input");
     if (!utf8_is_valid(input->data, input->count))
         return err_set(report, ERR_INVALID, "the input is not valid UTF-8");
@@ -317,29 +322,36 @@ static int configure(const struct run_options *options, struct engine_config *co
 
 /* ---- running ----------------------------------------------------------------------------- */
 
+/* False when the inferlet is gone and nobody reads on. Empties `line`. */
+static bool send_line(struct engine *engine, const char *id, struct buf *line)
+{
+    struct report report = {0};
+    enum err err = engine_signal(engine, id, line->data ? line->data : "", line->count, &report);
+    buf_clear(line);
+    if (err == ERR_INVALID)
+        (void)fprintf(stderr, "pie run: a line of stdin was left out: %s\n", report.text);
+    return err == ERR_OK || err == ERR_INVALID;
+}
+
 /* Lines of stdin go to the inferlet's inbox; the end of stdin is an empty message. False when
  * nothing more is to be forwarded. */
 static bool forward_stdin(struct engine *engine, const char *id, struct buf *pending)
 {
     char bytes[4096];
-    struct report ended = {0}; /* the inferlet may be gone by now: then nobody reads on */
     struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
     if (poll(&ready, 1, 0) <= 0)
         return true;
     ssize_t got = read(STDIN_FILENO, bytes, sizeof bytes);
     if (got <= 0) {
-        if (engine_signal(engine, id, "", 0, &ended) == ERR_OK)
-            buf_clear(pending);
+        if (pending->count == 0 || send_line(engine, id, pending))
+            (void)send_line(engine, id, pending);
         return false;
     }
     for (ssize_t i = 0; i < got; i++) {
-        if (bytes[i] != '\n') {
+        if (bytes[i] != '\n')
             (void)buf_putc(pending, bytes[i]);
-            continue;
-        }
-        if (engine_signal(engine, id, pending->data ? pending->data : "", pending->count, &ended))
+        else if (!send_line(engine, id, pending))
             return false;
-        buf_clear(pending);
     }
     return true;
 }

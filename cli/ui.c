@@ -108,12 +108,13 @@ void ui_write_safely(int fd, const char *data, uint64_t bytes, bool is_terminal)
     }
     for (uint64_t i = 0; i < bytes; i++) {
         unsigned char c = (unsigned char)data[i];
-        bool c1 = c == 0xC2 && i + 1 < bytes && (unsigned char)data[i + 1] >= 0x80 &&
-                  (unsigned char)data[i + 1] < 0xA0;
+        bool is_last = i + 1 == bytes; /* then the next piece could make a C1 of it */
+        bool c1 = c == 0xC2 && (is_last || ((unsigned char)data[i + 1] >= 0x80 &&
+                                            (unsigned char)data[i + 1] < 0xA0));
         if (!(c < 0x20 && c != '\n' && c != '\t') && c != 0x7F && !c1)
             continue;
         write_all(fd, data + begin, i - begin);
-        i += c1;
+        i += c1 && !is_last;
         begin = i + 1;
     }
     write_all(fd, data + begin, bytes - begin);

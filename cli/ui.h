@@ -24,7 +24,8 @@ void ui_bar_end(struct ui_bar *bar);
 const char *ui_bytes(uint64_t bytes);
 
 /* Writes to the terminal what came from elsewhere, without control characters that would steer
- * it (C0 but tab and newline, C1, DEL); straight through when `is_terminal` is false. */
+ * it (C0 but tab and newline, C1, DEL), also when they come in two calls; straight through when
+ * `is_terminal` is false. */
 void ui_write_safely(int fd, const char *data, uint64_t bytes, bool is_terminal);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "engine/base/arena.h"
 #include "engine/base/file.h"
@@ -217,10 +218,11 @@ static enum err read_alignment(const struct gguf *file, uint64_t *alignment,
 {
     uint32_t value = 32;
     const struct gguf_value *found = gguf_find(file, "general.alignment");
-    if (found && (!gguf_get_u32(file, "general.alignment", &value) || value == 0 ||
+    /* Eight, the format's least, is what numbers in tensors may count on. */
+    if (found && (!gguf_get_u32(file, "general.alignment", &value) || value < 8 ||
                   (value & (value - 1)) != 0))
         return err_set(report, ERR_INVALID,
-                       "GGUF key 'general.alignment' must be a power of two");
+                       "GGUF key 'general.alignment' must be a power of two, 8 or more");
     *alignment = value;
     return ERR_OK;
 }
@@ -376,6 +378,12 @@ void gguf_close(struct gguf *file)
     if (file->mapped)
         file_unmap(file->data, file->bytes);
     mem_free(NULL, file);
+}
+
+void gguf_release_pages(const struct gguf *file)
+{
+    if (file->mapped)
+        (void)madvise((void *)(uintptr_t)file->data, file->bytes, MADV_DONTNEED);
 }
 
 uint64_t gguf_file_bytes(const struct gguf *file)

@@ -68,6 +68,10 @@ enum err gguf_open_memory(const uint8_t *data, size_t bytes, struct gguf **file,
                           struct report *report) ERR_MUST_USE;
 void gguf_close(struct gguf *file);
 
+/* Lets go of the mapping's resident pages: what is read again comes back from the file. For
+ * after the weights were packed, so that they are not held twice. */
+void gguf_release_pages(const struct gguf *file);
+
 uint64_t gguf_file_bytes(const struct gguf *file);
 size_t gguf_value_count(const struct gguf *file);
 const struct gguf_value *gguf_value(const struct gguf *file, size_t index);

@@ -32,3 +32,6 @@ $(foreach n,$(INFERLET_NAMES),$(eval $(call INFERLET_RULES,$(n),$(call inferlet_
 
 .PHONY: inferlets
 inferlets: $(INFERLETS)
+
+# Parts of the SDK are tested on this machine too.
+CFLAGS_tests/unit/sdk := -Isdk/c/include

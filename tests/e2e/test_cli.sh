@@ -36,6 +36,15 @@ same "interactive chat ends well" 0 $?
 has "first turn" "$(cat "$scratch/out")" "Paris"
 has "second turn" "$(cat "$scratch/out")" "Rome"
 
+printf 'What is the capital of France?\nWhat is the capital of Italy?' >"$scratch/talk"
+"$PIE" run chat -i -- --temperature 0 <"$scratch/talk" >"$scratch/out" 2>"$scratch/err"
+has "a last line without its end counts" "$(cat "$scratch/out")" "Rome"
+printf 'What is \377 this?\nWhat is the capital of Italy?\n' >"$scratch/talk"
+timeout 60 "$PIE" run chat -i -- --temperature 0 <"$scratch/talk" >"$scratch/out" 2>"$scratch/err"
+same "a line that is no text does not stop the talk" 0 $?
+has "it is said" "$(cat "$scratch/err")" "UTF-8"
+has "the next line is answered" "$(cat "$scratch/out")" "Rome"
+
 expect "seeded" 0 "$PIE" run text-completion -- --prompt "Tell me a story" --temperature 0.9 --seed 7 --max-tokens 30
 first=$out
 expect "seeded again" 0 "$PIE" run text-completion -- --prompt "Tell me a story" --temperature 0.9 --seed 7 --max-tokens 30
@@ -63,6 +72,9 @@ expect "bad parameter" 1 "$PIE" run text-completion -- --prompt x --temperature 
 has "the parameter's type is said" "$err" "temperature"
 expect "input that is no JSON" 1 "$PIE" run text-completion --input '{"prompt":'
 has "said so" "$err" "JSON"
+printf '{"prompt":"\377"}' >"$scratch/bytes"
+expect "input file that is no text" 1 "$PIE" run text-completion --input "@$scratch/bytes"
+has "UTF-8 is asked for" "$err" "not valid UTF-8"
 expect "no model" 1 "$PIE" run text-completion --model nowhere --input "$question"
 has "the model is named" "$err" "nowhere"
 
@@ -98,6 +110,9 @@ expect "train does not overwrite" 1 "$PIE" model train
 expect "train a tiny one" 0 "$PIE" model train --tiny --name tiny -q
 expect "and again elsewhere" 0 "$PIE" model train --tiny -o "$scratch/again.gguf" -q --threads 1
 if cmp -s "$scratch/again.gguf" "$PIE_HOME/models/tiny.gguf"; then pass; else fail "training is deterministic"; fi
+LC_ALL=C sed 's/general.name\(........\)\(....\)...../general.name\1\2\x1B[2J\xFF/' "$PIE_HOME/models/tiny.gguf" >"$scratch/evil.gguf"
+expect "info of a model with an evil name" 0 "$PIE" model info "$scratch/evil.gguf"
+has "its name cannot steer the terminal" "$out" "?[2J?"
 expect "the tiny model runs" 0 "$PIE" run raw-completion --model tiny -- --prompt "The" --max-tokens 5
 expect "doctor" 0 "$PIE" doctor
 has "doctor names the kernels" "$out" "kernels"

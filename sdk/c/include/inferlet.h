@@ -54,8 +54,10 @@ bool inferlet_main(struct pie_text input, struct pie_buf *output);
 
 /* The reason of the last failure; never NULL. */
 const char *pie_error(void);
-/* Sets it and returns false: `return pie_fail("no prompt")`. Copies at most 500 bytes. */
+/* Sets it and returns false: `return pie_fail("no prompt")`. Copies at most 500 bytes, whole
+ * characters. */
 bool pie_fail(const char *message);
+bool pie_fail_text(struct pie_text message);
 
 /* ---- memory and text --------------------------------------------------------------------- */
 
@@ -69,7 +71,7 @@ bool pie_text_equal(struct pie_text a, struct pie_text b);
 void pie_buf_append(struct pie_buf *buf, const void *data, size_t bytes);
 void pie_buf_puts(struct pie_buf *buf, const char *zero_terminated);
 void pie_buf_put_u64(struct pie_buf *buf, uint64_t value);
-void pie_buf_put_f64(struct pie_buf *buf, double value, int decimals); /* plain decimal */
+void pie_buf_put_f64(struct pie_buf *buf, double value, int decimals); /* plain; at most 17 */
 void pie_buf_put_json(struct pie_buf *buf, struct pie_text text);      /* quoted */
 void pie_buf_free(struct pie_buf *buf);
 

@@ -45,13 +45,9 @@ void inferlet_run_post(struct abi_result_text *result)
 
 static bool fail_with(struct abi_list error)
 {
-    char text[501];
-    size_t bytes = error.count < sizeof text - 1 ? error.count : sizeof text - 1;
-    if (bytes)
-        __builtin_memcpy(text, error.data, bytes);
-    text[bytes] = '\0';
+    (void)pie_fail_text((struct pie_text){error.data, error.count});
     pie_free(error.data);
-    return pie_fail(text);
+    return false;
 }
 
 static bool take_handle(struct abi_result_handle *result, uint32_t *handle)
@@ -399,21 +395,6 @@ static bool execute(struct pie_context *context, struct pie_step *step, uint32_t
     return take_handle(&result, future);
 }
 
-static bool finish(struct pie_context *context, uint32_t future, struct abi_option_output *output)
-{
-    uint32_t pollable = host_future_output_pollable(future);
-    host_pollable_block(pollable);
-    host_pollable_drop(pollable);
-    host_future_output_get(future, output);
-    host_future_output_drop(future);
-    if (!output->is_some)
-        return pie_fail("the forward pass gave no output");
-    context->fed += (uint32_t)context->queued.count;
-    context->working += (uint32_t)context->queued.count;
-    context->queued.count = 0;
-    return commit_full(context);
-}
-
 static void free_output(struct abi_option_output *output)
 {
     enum { TOKEN = 0, DISTRIBUTION = 1, ENTROPY = 4 };
@@ -429,6 +410,25 @@ static void free_output(struct abi_option_output *output)
     pie_free(slots);
     pie_free(output->spec_tokens.data);
     pie_free(output->spec_positions.data);
+}
+
+/* Waits for the pass; `output` is to be freed when true. */
+static bool finish(struct pie_context *context, uint32_t future, struct abi_option_output *output)
+{
+    uint32_t pollable = host_future_output_pollable(future);
+    host_pollable_block(pollable);
+    host_pollable_drop(pollable);
+    host_future_output_get(future, output);
+    host_future_output_drop(future);
+    if (!output->is_some)
+        return pie_fail("the forward pass gave no output");
+    context->fed += (uint32_t)context->queued.count;
+    context->working += (uint32_t)context->queued.count;
+    context->queued.count = 0;
+    if (commit_full(context))
+        return true;
+    free_output(output);
+    return false;
 }
 
 /* A draw from the nucleus: the shortest run of likeliest tokens that holds top_p of the mass. */

@@ -307,7 +307,7 @@ static bool read_number(struct pie_text text, double *value)
             result = down ? result / 10 : result * 10;
     }
     *value = negative ? -result : result;
-    return digits && at == text.bytes;
+    return digits && at == text.bytes && result - result == 0; /* neither infinite nor inf / inf */
 }
 
 bool pie_param_f64(struct pie_text input, const char *name, double fallback, double *value)

@@ -3,6 +3,8 @@
 size_t strlen(const char *text);
 int memcmp(const void *a, const void *b, size_t bytes);
 
+enum { DECIMALS_MAX = 17 }; /* of a double: more say nothing */
+
 static char error_text[501];
 
 const char *pie_error(void)
@@ -10,14 +12,24 @@ const char *pie_error(void)
     return error_text[0] ? error_text : "unknown error";
 }
 
-bool pie_fail(const char *message)
+bool pie_fail_text(struct pie_text message)
 {
-    size_t bytes = strlen(message);
-    if (bytes >= sizeof error_text)
+    size_t bytes = message.bytes;
+    if (bytes >= sizeof error_text) {
         bytes = sizeof error_text - 1;
-    __builtin_memmove(error_text, message, bytes);
+        /* Not within a character: what leaves the program must be UTF-8. */
+        while (bytes > 0 && (message.data[bytes] & 0xC0) == 0x80)
+            bytes--;
+    }
+    if (bytes)
+        __builtin_memmove(error_text, message.data, bytes);
     error_text[bytes] = '\0';
     return false;
+}
+
+bool pie_fail(const char *message)
+{
+    return pie_fail_text(pie_text(message));
 }
 
 struct pie_text pie_text(const char *zero_terminated)
@@ -74,6 +86,8 @@ void pie_buf_put_f64(struct pie_buf *buf, double value, int decimals)
         pie_buf_puts(buf, value > 1.7976931348623157e308 ? "inf" : "1e18+");
         return;
     }
+    if (decimals > DECIMALS_MAX)
+        decimals = DECIMALS_MAX;
     double scale = 1;
     for (int i = 0; i < decimals; i++)
         scale *= 10;
@@ -85,7 +99,7 @@ void pie_buf_put_f64(struct pie_buf *buf, double value, int decimals)
     }
     pie_buf_put_u64(buf, whole);
     if (decimals > 0) {
-        char digits[20];
+        char digits[DECIMALS_MAX];
         for (int i = decimals - 1; i >= 0; i--) {
             digits[i] = (char)('0' + part % 10);
             part /= 10;

@@ -135,6 +135,7 @@ static void errors_say_what_and_where(void **state)
     expect_error("numbers\11\0\0\0\5", "numbers\11\0\0\0\11", 12, ERR_INVALID, "element type 9");
     expect_error("bool\7\0\0\0", "bool\15\0\0\0", 8, ERR_INVALID, "value type 13");
     expect_error("alignment\4\0\0\0\40", "alignment\4\0\0\0\3", 14, ERR_INVALID, "power of two");
+    expect_error("alignment\4\0\0\0\40", "alignment\4\0\0\0\4", 14, ERR_INVALID, "power of two");
     expect_error("strings\11\0\0\0\10\0\0\0\3\0\0\0\0\0\0\0", "strings\11\0\0\0\10\0\0\0\3\0\0\0\0\0\0\1",
                  23, ERR_INVALID, "array of strings");
 }
