@@ -13,7 +13,8 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 uint64_t kv_node_hash(const struct kv_node *parent, const struct kv_token *tokens,
                       uint32_t count)
 {
-    uint64_t hash = parent == NULL ? 1 : parent->hash;
+    /* The first page starts from the process's secret: guests cannot prepare long chains. */
+    uint64_t hash = parent == NULL ? map_hash(NULL, 0) : parent->hash;
     for (uint32_t i = 0; i < count; i++) {
         hash = mix(hash, (uint64_t)tokens[i].token << 32 | tokens[i].position);
         const struct kv_extra *extra = tokens[i].extra;

@@ -48,7 +48,8 @@ struct prog_files {
 };
 
 /* Installs a program in memory (the store takes a reference of its own), and in the directory when
- * `files` is not NULL: both or, after an error, neither. ERR_BUSY when the id is taken, in memory
+ * `files` is not NULL: both or, after an error, neither (but when a disk fills up while a program is
+ * replaced by force, its directory may keep the old manifest with the new code). ERR_BUSY when the id is taken, in memory
  * or in a directory, and not `force`; ERR_INVALID for files without a directory. Processes of a
  * replaced program keep the old one. */
 enum err prog_store_add(struct prog_store *store, struct prog *prog, bool force,
