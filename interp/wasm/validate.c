@@ -129,19 +129,41 @@ static inline bool pop(struct validator *v, uint8_t expected)
     return pop_slow(v, expected);
 }
 
+/* The operands on top are exactly these. Lists are compared and copied whole: a block or function
+ * type may name a thousand types, and two bytes of a body can ask for all of them. */
+static bool is_on_top(const struct validator *v, const uint8_t *types, uint32_t count)
+{
+    return v->stack.count - v->height >= count &&
+           (count == 0 || memcmp(v->stack.items + v->stack.count - count, types, count) == 0);
+}
+
 static bool pop_list(struct validator *v, const uint8_t *types, uint32_t count)
 {
-    for (uint32_t i = count; i > 0; i--)
+    if (is_on_top(v, types, count)) {
+        v->stack.count -= count;
+        return true;
+    }
+    for (uint32_t i = count; i > 0; i--) {
+        if (v->stack.count == v->height && v->frames.items[v->frames.count - 1].unreachable)
+            return true; /* whatever is missing is there */
         if (!pop(v, types[i - 1]))
             return false;
+    }
     return true;
 }
 
 static bool push_list(struct validator *v, const uint8_t *types, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (!push(v, types[i]))
-            return false;
+    if (v->stack.capacity - v->stack.count < count) {
+        for (uint32_t i = 0; i < count; i++)
+            if (!push(v, types[i]))
+                return false;
+    } else if (count > 0) {
+        memcpy(v->stack.items + v->stack.count, types, count);
+        v->stack.count += count;
+        if (v->stack.count > v->stack_max)
+            v->stack_max = v->stack.count;
+    }
     return true;
 }
 
@@ -231,6 +253,8 @@ static bool block_functype(struct validator *v, const struct wasm_instr *instr,
 /* The operands of a br_table are checked against a label without being taken. */
 static bool peek_list(struct validator *v, const uint8_t *types, uint32_t count)
 {
+    if (is_on_top(v, types, count))
+        return true;
     for (uint32_t i = 0; i < count; i++) {
         if (v->stack.count - v->height <= i) {
             if (v->frames.items[v->frames.count - 1].unreachable)

@@ -8,6 +8,7 @@ MODEL=build/home/models/default.gguf
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export PIE_HOME=$scratch/home
+[ "$BUILD" = build ] || export PIE_SDK=$PWD/sdk # beside build/bakery it is found without help
 mkdir -p "$PIE_HOME/models"
 [ -f "$MODEL" ] && ln -s "$PWD/$MODEL" "$PIE_HOME/models/default.gguf"
 passed=0
