@@ -34,7 +34,7 @@ static uint64_t rotate(uint64_t value, int bits)
     return value << bits | value >> (64 - bits);
 }
 
-static void sip_round(uint64_t v[4])
+static inline void sip_round(uint64_t v[4])
 {
     v[0] += v[1];
     v[2] += v[3];
@@ -48,26 +48,35 @@ static void sip_round(uint64_t v[4])
     v[2] = rotate(v[2], 32);
 }
 
-/* SipHash-1-3 (Aumasson, Bernstein: SipHash: a fast short-input PRF, 2012). */
+static inline void sip_word(uint64_t v[4], uint64_t word)
+{
+    v[3] ^= word;
+    sip_round(v);
+    v[0] ^= word;
+}
+
+/* SipHash-1-3 (Aumasson, Bernstein: SipHash: a fast short-input PRF, 2012), words in the machine's
+ * byte order. */
 uint64_t map_hash(const void *data, size_t bytes)
 {
     (void)pthread_once(&seeded, make_seed);
     uint64_t v[4] = {seed[0] ^ 0x736f6d6570736575u, seed[1] ^ 0x646f72616e646f6du,
                      seed[0] ^ 0x6c7967656e657261u, seed[1] ^ 0x7465646279746573u};
     const unsigned char *at = data;
-    for (size_t left = bytes;; left -= 8, at += 8) {
-        uint64_t word = left < 8 ? (uint64_t)bytes << 56 : 0;
-        for (size_t i = 0; i < 8 && i < left; i++)
-            word |= (uint64_t)at[i] << (8 * i);
-        v[3] ^= word;
-        sip_round(v);
-        v[0] ^= word;
-        if (left < 8)
-            break;
+    uint64_t word;
+    size_t left = bytes;
+    for (; left >= sizeof word; left -= sizeof word, at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        sip_word(v, word);
     }
+    word = (uint64_t)bytes << 56;
+    for (size_t i = 0; i < left; i++)
+        word |= (uint64_t)at[i] << (8 * i);
+    sip_word(v, word);
     v[2] ^= 0xFF;
-    for (int i = 0; i < 3; i++)
-        sip_round(v);
+    sip_round(v);
+    sip_round(v);
+    sip_round(v);
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 

@@ -125,6 +125,13 @@ struct wasm_code {
     union wasm_word words[];
 };
 
+/* What the active data segments make of a fresh memory: bytes [start, start + bytes), whole pages
+ * of the host, which begin the file `fd`. fd -1: there is none, segments are copied. */
+struct wasm_image {
+    int fd;
+    uint64_t start, bytes;
+};
+
 /* Per module, made at the first instantiation: what all its instances share. */
 struct wasm_program {
     /* [func_count]: first word of the function's code, NULL until translated */
@@ -132,7 +139,10 @@ struct wasm_program {
     const struct wasm_functype **types; /* [type_count]: interned: equal types, equal pointers */
     uint32_t *ref_index;                /* [func_count]: index among referenced functions, or ~0 */
     uint32_t ref_count;
-    struct wasm_code *codes; /* under translate_lock */
+    /* Under translate_lock: */
+    struct wasm_image image; /* never changes once it has a file */
+    bool image_asked, image_tried;
+    struct wasm_code *codes;
 };
 
 /* Where an instruction of the code comes from. */
@@ -258,7 +268,16 @@ void wasm_memory_free(struct wasm_memory *memory);
 void wasm_table_free(struct wasm_table *table);
 /* The old size in pages, or -1 when it cannot grow. */
 int64_t wasm_memory_grow(struct wasm_memory *memory, uint64_t pages);
+/* Bytes [at, at + bytes) of the memory will be written now: a hint. */
+void wasm_memory_populate(struct wasm_memory *memory, uint64_t at, uint64_t bytes);
 int64_t wasm_table_grow(struct wasm_table *table, uint64_t count, void *init);
+/* image.c: the image for one more instance of the module, which has its program; NULL: copy the
+ * segments. Always NULL for the first instance, and where an image is impossible or does not pay. */
+const struct wasm_image *wasm_image_get(struct wasm_module *module);
+void wasm_image_free(struct wasm_image *image);
+/* Gives a fresh memory of such a module its contents, privately. False when the process has no
+ * mapping to spare; the memory's contents are undefined then. */
+bool wasm_image_map(const struct wasm_image *image, struct wasm_memory *memory);
 /* Whether memories get guard pages in this process; decided once. Others check every access. */
 bool wasm_memory_guards(void);
 enum { WASM_PAGE_BYTES = 65536 };

@@ -312,10 +312,17 @@ static enum err run_segments(struct wasm_instance *instance, struct report *repo
         }
         instance->elem_dropped[i] = 1;
     }
+    const struct wasm_image *image = m->data_count > 0 ? wasm_image_get(instance->module) : NULL;
+    if (image && !wasm_image_map(image, instance->memories[0]))
+        return err_set(report, ERR_MEMORY, "no memory mapping left for another instance");
     for (uint32_t i = 0; i < m->data_count; i++) {
         const struct wasm_data_def *def = &m->datas[i];
         if (def->mode != WASM_ACTIVE)
             continue;
+        if (image) {
+            instance->data_dropped[i] = 1;
+            continue;
+        }
         struct wasm_memory *memory = instance->memories[def->memory];
         if (!evaluate(instance, &def->offset, value))
             return err_set(report, ERR_MEMORY, "out of memory instantiating a module");
@@ -323,8 +330,10 @@ static enum err run_segments(struct wasm_instance *instance, struct report *repo
         if (def->bytes > memory->bytes || at > memory->bytes - def->bytes)
             return err_set(report, ERR_TRAP,
                            "out of bounds memory access: data segment %u does not fit", i);
-        if (def->bytes > 0)
+        if (def->bytes > 0) {
+            wasm_memory_populate(memory, at, def->bytes);
             memcpy(memory->data + at, def->data, def->bytes);
+        }
         instance->data_dropped[i] = 1;
     }
     return ERR_OK;

@@ -115,6 +115,17 @@ int64_t wasm_memory_grow(struct wasm_memory *memory, uint64_t pages)
     return (int64_t)old;
 }
 
+void wasm_memory_populate(struct wasm_memory *memory, uint64_t at, uint64_t bytes)
+{
+    /* One call instead of a fault for each page; small pages are assumed, which only wastes. */
+    enum { PAGE = 4096, WORTH_BYTES = 2 * PAGE };
+#ifdef MADV_POPULATE_WRITE
+    uint64_t start = at & ~(uint64_t)(PAGE - 1);
+    if (bytes >= WORTH_BYTES)
+        (void)madvise(memory->data + start, at + bytes - start, MADV_POPULATE_WRITE);
+#endif
+}
+
 enum err wasm_memory_make(struct wasm_store *store, struct wasm_limits limits,
                           struct wasm_memory **out, struct report *report)
 {

@@ -23,32 +23,54 @@ struct type_entry {
 static pthread_mutex_t types_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct map types;
 
-const struct wasm_functype *wasm_type_intern(const struct wasm_functype *type)
+static void write_key(uint8_t *key, const struct wasm_functype *type)
 {
-    size_t key_bytes = 4 + (size_t)type->param_count + type->result_count;
+    memcpy(key, &type->param_count, 4);
+    if (type->param_count)
+        memcpy(key + 4, type->params, type->param_count);
+    if (type->result_count)
+        memcpy(key + 4 + type->param_count, type->results, type->result_count);
+}
+
+/* Under types_lock. */
+static struct type_entry *add_type(const struct wasm_functype *type, const uint8_t *key,
+                                   size_t key_bytes)
+{
     struct type_entry *entry = mem_alloc(NULL, sizeof *entry + key_bytes);
     if (!entry)
         return NULL;
-    memcpy(entry->key, &type->param_count, 4);
-    if (type->param_count)
-        memcpy(entry->key + 4, type->params, type->param_count);
-    if (type->result_count)
-        memcpy(entry->key + 4 + type->param_count, type->results, type->result_count);
+    memcpy(entry->key, key, key_bytes);
     entry->key_bytes = key_bytes;
-    entry->refs = 1;
+    entry->refs = 0;
     entry->type = (struct wasm_functype){.param_count = type->param_count,
                                          .result_count = type->result_count,
                                          .params = entry->key + 4,
                                          .results = entry->key + 4 + type->param_count};
-    pthread_mutex_lock(&types_lock);
-    struct type_entry *known = map_find(&types, entry->key, key_bytes);
-    bool added = !known && map_set(&types, entry->key, key_bytes, entry);
-    if (known)
-        known->refs++;
-    pthread_mutex_unlock(&types_lock);
-    if (!added)
+    if (!map_set(&types, entry->key, key_bytes, entry)) {
         mem_free(NULL, entry);
-    return added ? &entry->type : known ? &known->type : NULL;
+        return NULL;
+    }
+    return entry;
+}
+
+const struct wasm_functype *wasm_type_intern(const struct wasm_functype *type)
+{
+    uint8_t small[64];
+    size_t key_bytes = 4 + (size_t)type->param_count + type->result_count;
+    uint8_t *key = key_bytes <= sizeof small ? small : mem_alloc(NULL, key_bytes);
+    if (!key)
+        return NULL;
+    write_key(key, type);
+    pthread_mutex_lock(&types_lock);
+    struct type_entry *entry = map_find(&types, key, key_bytes);
+    if (!entry)
+        entry = add_type(type, key, key_bytes);
+    if (entry)
+        entry->refs++;
+    pthread_mutex_unlock(&types_lock);
+    if (key != small)
+        mem_free(NULL, key);
+    return entry ? &entry->type : NULL;
 }
 
 void wasm_type_release(const struct wasm_functype *type)

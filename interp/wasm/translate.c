@@ -2152,6 +2152,7 @@ static void program_free(struct wasm_program *program, uint32_t type_count)
     for (uint32_t i = 0; program->types && i < type_count; i++)
         if (program->types[i])
             wasm_type_release(program->types[i]);
+    wasm_image_free(&program->image);
     mem_free(NULL, program->types);
     mem_free(NULL, program->entries);
     mem_free(NULL, program->ref_index);
@@ -2163,6 +2164,7 @@ static struct wasm_program *program_make(const struct wasm_module *module)
     struct wasm_program *program = mem_calloc(NULL, 1, sizeof *program);
     if (!program)
         return NULL;
+    program->image.fd = -1;
     program->entries = mem_calloc(NULL, module->func_count + 1, sizeof *program->entries);
     program->types = mem_calloc(NULL, module->type_count + 1, sizeof *program->types);
     program->ref_index = mem_calloc(NULL, module->func_count + 1, sizeof *program->ref_index);

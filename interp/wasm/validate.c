@@ -22,6 +22,16 @@ struct frame {
     struct wasm_functype type; /* its lists are borrowed */
 };
 
+/* How the quick way checks a one-byte opcode. */
+struct quick {
+    uint8_t kind;        /* enum quick_kind */
+    uint8_t count;       /* of operands */
+    uint8_t operands[2];
+    uint8_t result;      /* 0: none */
+    uint8_t align_max;
+};
+enum quick_kind { QUICK_NOT, QUICK_PLAIN, QUICK_CONST, QUICK_MEMARG, QUICK_LOCAL };
+
 struct validator {
     struct wasm_module *module;
     struct report *report;
@@ -35,6 +45,7 @@ struct validator {
     const struct wasm_func_def *func; /* NULL in constant expressions */
     const uint8_t *instr_at;
     const char *op_name;
+    struct quick quick[256]; /* by opcode */
 };
 
 static enum err fail(struct validator *v, enum err err, const char *format, ...)
@@ -729,6 +740,97 @@ static bool fixed(struct validator *v, const struct wasm_instr *instr,
     return !result || push(v, result == 'a' ? address : type_of[(unsigned char)result]);
 }
 
+/* ---- the quick way ----------------------------------------------------------------------- */
+
+/* Nine of ten instructions have one-byte opcodes, signatures of numbers and short immediates.
+ * Those that are right are checked here; whatever else, right or wrong, goes the long way. */
+
+static void quick_init(struct validator *v)
+{
+    const struct wasm_module *m = v->module;
+    bool has_memory32 = m->memory_count > 0 && !m->memories[0].limits.is64;
+    for (unsigned op = 0; op < 256; op++) {
+        const struct wasm_op_info *info = &wasm_op_infos[op];
+        struct quick *q = &v->quick[op];
+        if (!info->name)
+            continue;
+        switch ((enum wasm_imm)info->imm) {
+        case WASM_IMM_NONE: q->kind = QUICK_PLAIN; break;
+        case WASM_IMM_I32:
+        case WASM_IMM_I64: q->kind = QUICK_CONST; break;
+        case WASM_IMM_MEMARG: q->kind = has_memory32 ? QUICK_MEMARG : QUICK_NOT; break;
+        default: break;
+        }
+        q->count = (uint8_t)strlen(info->operands);
+        q->align_max = info->number;
+        for (unsigned i = 0; i < q->count && i < 2; i++)
+            q->operands[i] = info->operands[i] == 'a' ? WASM_I32
+                                                      : wasm_op_letter_type(info->operands[i]);
+        q->result = wasm_op_letter_type(info->result[0]);
+        if (q->count > 2 || (q->count > 0 && !q->operands[0]) ||
+            (q->count > 1 && !q->operands[1]) || (info->result[0] && !q->result))
+            q->kind = QUICK_NOT;
+    }
+    v->quick[WASM_OP_LOCAL_GET] = (struct quick){.kind = QUICK_LOCAL, .result = 1};
+    v->quick[WASM_OP_LOCAL_SET] = (struct quick){.kind = QUICK_LOCAL, .count = 1};
+    v->quick[WASM_OP_LOCAL_TEE] = (struct quick){.kind = QUICK_LOCAL, .count = 1, .result = 1};
+}
+
+enum {
+    QUICK_LEB_BYTES = 4, /* an integer of so many bytes is in every range */
+    QUICK_BYTES = 2 + QUICK_LEB_BYTES,
+};
+
+/* Behind an integer of at most QUICK_LEB_BYTES, or NULL. */
+static inline const uint8_t *skip_short_leb(const uint8_t *at)
+{
+    for (unsigned i = 0; i < QUICK_LEB_BYTES; i++)
+        if (!(at[i] & 0x80))
+            return at + i + 1;
+    return NULL;
+}
+
+/* Checks the instruction at *at, where QUICK_BYTES can be read, and moves *at behind it. False:
+ * nothing has happened. */
+static inline bool quick(struct validator *v, const struct wasm_func_def *func,
+                         const uint8_t **at)
+{
+    const uint8_t *next = *at + 1;
+    struct quick q = v->quick[**at];
+    switch ((enum quick_kind)q.kind) {
+    case QUICK_NOT:
+        return false;
+    case QUICK_PLAIN:
+        break;
+    case QUICK_CONST:
+        next = skip_short_leb(next);
+        break;
+    case QUICK_MEMARG: /* an alignment above the natural one, or with flags, is no quick case */
+        next = *next <= q.align_max ? skip_short_leb(next + 1) : NULL;
+        break;
+    case QUICK_LOCAL:
+        if (*next >= 0x80 || *next >= func->local_count)
+            return false;
+        q.operands[0] = func->local_types[*next];
+        q.result = q.result ? q.operands[0] : 0;
+        next++;
+        break;
+    }
+    size_t count = v->stack.count;
+    uint8_t *top = v->stack.items + count;
+    if (!next || count - v->height < q.count || count == v->stack.capacity ||
+        (q.count > 0 && top[-1] != q.operands[q.count - 1]) ||
+        (q.count > 1 && top[-2] != q.operands[0]))
+        return false;
+    top -= q.count;
+    *top = q.result;
+    v->stack.count = count - q.count + (q.result != 0);
+    if (v->stack.count > v->stack_max)
+        v->stack_max = v->stack.count;
+    *at = next;
+    return true;
+}
+
 /* ---- functions and constant expressions -------------------------------------------------- */
 
 static enum err read_failed(struct validator *v, enum wasm_read result, const char *problem,
@@ -761,24 +863,8 @@ static enum err validate_func(struct validator *v, struct wasm_func_def *func)
     if (!push_frame(v, WASM_OP_BLOCK, &own))
         return v->err;
     while (v->frames.count > 0) {
-        /* The commonest instructions, with one-byte indices, take a shorter way. */
-        if (end - at >= 2 && at[1] < 0x80) {
-            if (at[0] == WASM_OP_LOCAL_GET && at[1] < func->local_count &&
-                v->stack.count < v->stack.capacity) {
-                v->stack.items[v->stack.count++] = func->local_types[at[1]];
-                if (v->stack.count > v->stack_max)
-                    v->stack_max = v->stack.count;
-                at += 2;
-                continue;
-            }
-            if (at[0] == WASM_OP_LOCAL_SET && at[1] < func->local_count &&
-                v->stack.count > v->height &&
-                v->stack.items[v->stack.count - 1] == func->local_types[at[1]]) {
-                v->stack.count--;
-                at += 2;
-                continue;
-            }
-        }
+        if (end - at >= QUICK_BYTES && quick(v, func, &at))
+            continue;
         const char *problem;
         const uint8_t *where;
         v->instr_at = at;
@@ -937,6 +1023,7 @@ static enum err validate_rest(struct validator *v)
 enum err wasm_validate(struct wasm_module *module, struct report *report)
 {
     struct validator v = {.module = module, .report = report};
+    quick_init(&v);
     enum err err = validate_rest(&v);
     vec_free(NULL, &v.stack);
     vec_free(NULL, &v.frames);
