@@ -1,5 +1,6 @@
 #include "cli/args.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +72,9 @@ enum args_result args_read(struct args *args, int argc, char **argv)
             args->rest_count = (size_t)(argc - i - 1);
             break;
         }
-        if (word[0] != '-' || word[1] == '\0') {
+        bool is_number = word[0] == '-' && (isdigit((unsigned char)word[1]) || word[1] == '.' ||
+                                            strcmp(word, "-inf") == 0);
+        if (word[0] != '-' || word[1] == '\0' || is_number) {
             argv[kept++] = word;
             continue;
         }

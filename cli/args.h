@@ -1,4 +1,5 @@
-/* Command lines: options by table, positionals in between, everything behind `--` kept apart. */
+/* Command lines: options by table, positionals (negative numbers too) in between, everything
+ * behind `--` kept apart. */
 #ifndef CLI_ARGS_H
 #define CLI_ARGS_H
 

@@ -11,6 +11,7 @@ static const struct {
 } commands[] = {
     {"run", cmd_run, "Run an inferlet once and stream what it says"},
     {"model", cmd_model, "List, inspect and train models"},
+    {"wasm", cmd_wasm, "Run, disassemble and profile WebAssembly on its own"},
     {"doctor", cmd_doctor, "Check this machine: CPU, memory, model, toolchains"},
 };
 

@@ -302,12 +302,9 @@ void proc_destroy(struct proc *proc)
 
 /* C programs keep their stack in linear memory, right above address 0. When it overflows, all that
  * the interpreter sees is an access out of bounds, many calls deep. */
-static bool is_deep(const char *trace)
+static bool is_deep(const struct proc *proc)
 {
-    unsigned lines = 0;
-    for (const char *at = strchr(trace, '\n'); at != NULL; at = strchr(at + 1, '\n'))
-        lines++;
-    return lines >= 32;
+    return wasm_thread_trap_depth(comp_instance_thread(proc->instance)) >= 32;
 }
 
 static void describe_trap(struct proc *proc, struct buf *result)
@@ -322,7 +319,7 @@ static void describe_trap(struct proc *proc, struct buf *result)
     const char *trace = comp_instance_back_trace(proc->instance);
     const char *text = comp_instance_trap_text(proc->instance);
     (void)buf_puts(result, text);
-    if (trace != NULL && strcmp(text, "out of bounds memory access") == 0 && is_deep(trace))
+    if (strcmp(text, "out of bounds memory access") == 0 && is_deep(proc))
         (void)buf_puts(result, " (the call stack is deep: probably the program's own stack in "
                                "linear memory is exhausted by recursion)");
     if (trace != NULL && trace[0] != 0)

@@ -106,3 +106,10 @@ void comp_component_each_export(const struct comp_component *component, each_fn 
         each(user, interface, hash + 1);
     }
 }
+
+struct wasm_module *comp_component_module(const struct comp_component *component, size_t index)
+{
+    if (component->core)
+        return index == 0 ? component->core : NULL;
+    return index < component->modules.count ? component->modules.items[index] : NULL;
+}

@@ -110,6 +110,15 @@ void comp_component_each_export(const struct comp_component *component,
                                 void (*each)(void *user, const char *interface, const char *name),
                                 void *user);
 
+/* The kinds of an exported function's parameters (at most `max` are written), as it is chosen by
+ * comp_instance_call. False when a component has no such function; core modules: always. */
+bool comp_component_export_params(const struct comp_component *component, const char *interface,
+                                  const char *name, enum comp_kind *kinds, uint32_t max,
+                                  uint32_t *count);
+/* The core modules in it, in the order of the file; a core module is its own only one. Borrowed;
+ * NULL behind the last. */
+struct wasm_module *comp_component_module(const struct comp_component *component, size_t index);
+
 /* ---- linkers ----------------------------------------------------------------------------- */
 
 struct comp_linker;
@@ -202,6 +211,10 @@ struct comp_instance *comp_instance_of(struct wasm_instance *core);
 /* The memory that the canonical options of the running core import name; for core functions. */
 struct wasm_memory *comp_instance_memory(struct comp_instance *instance,
                                          struct wasm_instance *core);
+/* The instance of a core module, NULL for a component. What it exports may be called with core
+ * types in comp_instance_thread, once comp_instance_run has returned WASM_RUN_DONE for its start
+ * functions. */
+struct wasm_instance *comp_instance_module_instance(const struct comp_instance *instance);
 struct wasm_thread *comp_instance_thread(const struct comp_instance *instance);
 uint64_t comp_instance_memory_bytes(const struct comp_instance *instance);
 uint64_t comp_instance_overhead_bytes(const struct comp_instance *instance);

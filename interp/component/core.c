@@ -237,6 +237,7 @@ enum err comp_core_instantiate(struct comp_instance *instance, struct report *re
     enum err err = comp_instance_core(sub, module, imports, import_count, &core, report);
     if (err)
         return err;
+    instance->core = core;
 
     const struct exporter exporter = {sub, core, imports, import_count};
     if (instance->start_count && is_imported(&exporter, instance->starts[0]))

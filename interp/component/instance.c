@@ -788,6 +788,20 @@ static const struct comp_functype *declared(const struct comp_component_type *ty
     return NULL;
 }
 
+bool comp_component_export_params(const struct comp_component *component, const char *interface,
+                                  const char *name, enum comp_kind *kinds, uint32_t max,
+                                  uint32_t *count)
+{
+    const struct comp_functype *type =
+        component->root ? declared(component->root->type, interface, name) : NULL;
+    if (!type)
+        return false;
+    *count = type->param_count;
+    for (uint32_t i = 0; i < type->param_count && i < max; i++)
+        kinds[i] = type->params[i].type->kind;
+    return true;
+}
+
 /* The exported function itself; NULL when the instance has not got so far, or has none. */
 static const struct comp_func *exported(const struct comp_instance *instance,
                                         const char *interface, const char *name)
@@ -965,4 +979,9 @@ const char *comp_instance_trap_text(const struct comp_instance *instance)
 const char *comp_instance_back_trace(const struct comp_instance *instance)
 {
     return wasm_thread_back_trace(instance->thread);
+}
+
+struct wasm_instance *comp_instance_module_instance(const struct comp_instance *instance)
+{
+    return instance->core;
 }

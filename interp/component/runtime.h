@@ -223,6 +223,7 @@ struct comp_instance {
     struct wasm_thread *thread;
     struct comp_resource *host_resources; /* [linker's resources] */
     struct comp_sub *root, *subs;
+    struct wasm_instance *core; /* of a core module, else NULL */
     enum comp_phase phase;
     uint64_t serial, step_count;
     struct comp_flight flight;

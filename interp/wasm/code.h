@@ -375,6 +375,7 @@ struct wasm_thread {
     char *trap_text;
     size_t trap_text_bytes;
     struct buf back_trace;
+    uint32_t trap_depth; /* frames of the guest at the trap */
 };
 
 /* exec.c */

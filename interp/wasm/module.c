@@ -81,6 +81,21 @@ const struct wasm_export *wasm_module_find_export(const struct wasm_module *modu
     return map_find(&module->exports_by_name, name, name_bytes);
 }
 
+const char *wasm_module_func_name(const struct wasm_module *module, uint32_t index)
+{
+    if (index >= module->func_count)
+        return NULL;
+    if (module->func_names && module->func_names[index])
+        return module->func_names[index];
+    for (uint32_t i = 0; i < module->export_count; i++)
+        if (module->exports[i].type.kind == WASM_FUNC && module->exports[i].index == index)
+            return module->exports[i].name;
+    for (uint32_t i = 0, at = 0; i < module->import_count && at <= index; i++)
+        if (module->imports[i].type.kind == WASM_FUNC && at++ == index)
+            return module->imports[i].name;
+    return NULL;
+}
+
 bool wasm_module_custom_section(const struct wasm_module *module, const char *name, uint32_t nth,
                                 const uint8_t **data, size_t *bytes)
 {

@@ -277,3 +277,8 @@ const char *wasm_thread_back_trace(const struct wasm_thread *thread)
 {
     return thread->back_trace.data ? thread->back_trace.data : "";
 }
+
+uint32_t wasm_thread_trap_depth(const struct wasm_thread *thread)
+{
+    return thread->trap_depth;
+}

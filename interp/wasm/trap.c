@@ -8,7 +8,7 @@
 
 #include "interp/wasm/code.h"
 
-enum { TRACE_FRAMES_MAX = 64 };
+enum { TRACE_LINES_MAX = 64 };
 
 const char *wasm_trap_words(enum wasm_trap trap)
 {
@@ -184,46 +184,159 @@ bool wasm_fault_init(void)
     return ok;
 }
 
+/* ---- stacks ------------------------------------------------------------------------------ */
+
+/* A walk over the frames of a thread that stands still, innermost first. Where host functions have
+ * called back, their activations lead on to the guest that called them. */
+struct walk {
+    const struct wasm_thread *thread;
+    size_t activation; /* how many are still to be passed */
+    struct wasm_instance *instance;
+    const union wasm_word *p; /* `is_exact`: an instruction; else where a call goes on */
+    const union wasm_value *R;
+    bool is_exact;
+    /* The frame found last: an instruction of guest code, or a host function. */
+    const struct wasm_code *code; /* NULL for a host function */
+    struct wasm_module *module;
+    const union wasm_word *at;
+    const struct wasm_func *host;
+};
+
+static struct walk walk_start(const struct wasm_thread *thread)
+{
+    struct walk walk = {.thread = thread,
+                        .activation = thread->activations.count,
+                        .instance = thread->instance,
+                        .p = thread->saved.p,
+                        .R = thread->saved.R,
+                        .is_exact = true};
+    if (thread->state == THREAD_WAITING) { /* the innermost activation is where it stands */
+        walk.p = wasm_host_return_code;
+        walk.is_exact = false;
+    }
+    return walk;
+}
+
+static bool walk_next(struct walk *walk)
+{
+    const struct wasm_thread *thread = walk->thread;
+    const union wasm_word *p = walk->p;
+    const union wasm_value *R = walk->R;
+    if (!walk->is_exact) {
+        while (p == wasm_switch_code) {
+            p = R[0].ref;
+            walk->instance = R[2].ref;
+            R = R[1].ref;
+        }
+        if (p == wasm_host_return_code && walk->activation > thread->activation_base) {
+            const struct wasm_activation *a = &thread->activations.items[--walk->activation];
+            walk->host = a->func;
+            walk->code = NULL;
+            walk->p = a->ret;
+            walk->R = a->caller_R;
+            walk->instance = a->caller;
+            return true;
+        }
+        if (p == wasm_halt_code || p == wasm_host_return_code)
+            return false;
+        p--; /* inside the call */
+    }
+    const struct wasm_code *code = walk->code;
+    if (!walk->instance || !p || R < thread->stack || R >= thread->stack_end)
+        return false;
+    if (!code || p < code->words || p >= code->words + code->word_count)
+        code = wasm_code_find(walk->instance->module, p);
+    if (!code || thread->stack_end - R < code->record_slot + RECORD_SLOTS)
+        return false;
+    walk->code = code;
+    walk->module = walk->instance->module;
+    walk->at = p;
+    walk->p = R[code->record_slot].ref;
+    walk->R = R[code->record_slot + 1].ref;
+    walk->is_exact = false;
+    return true;
+}
+
+uint32_t wasm_thread_stack(const struct wasm_thread *thread, struct wasm_frame *frames,
+                           uint32_t max)
+{
+    if (thread->state != THREAD_READY && thread->state != THREAD_WAITING)
+        return 0;
+    uint32_t count = 0;
+    struct walk walk = walk_start(thread);
+    for (; count < max && walk_next(&walk); count++) {
+        frames[count] = (struct wasm_frame){0};
+        if (walk.code) {
+            frames[count].module = walk.module;
+            frames[count].func_index = walk.code->func_index;
+        } else {
+            frames[count].host_name = walk.host->host->name;
+        }
+    }
+    return count;
+}
+
 /* ---- back traces ------------------------------------------------------------------------- */
 
-static void trace_line(struct buf *out, unsigned number, const struct wasm_module *module,
-                       const struct wasm_code *code, const struct wasm_origin *origin)
+static void put_name(struct buf *out, const struct wasm_module *module,
+                     const struct wasm_code *code)
 {
-    const char *name = module->func_names ? module->func_names[code->func_index] : NULL;
-    buf_printf(out, "%3u: %s (func %u) +0x%x\n", number, name ? name : "?", code->func_index,
-               origin->body_offset);
+    const char *name = wasm_module_func_name(module, code->func_index);
+    buf_printf(out, "%s (func %u)", name ? name : "?", code->func_index);
 }
 
 void wasm_trap_record(struct wasm_thread *thread)
 {
-    struct wasm_regs *g = &thread->saved;
-    struct wasm_instance *instance = thread->instance;
-    const union wasm_word *p = g->p;
-    const union wasm_value *R = g->R;
-    if (thread->nested == 0)
-        buf_clear(&thread->back_trace);
-    for (unsigned frame = 0; frame < TRACE_FRAMES_MAX; frame++) {
-        const struct wasm_code *code =
-            instance && p ? wasm_code_find(instance->module, p) : NULL;
-        struct wasm_origin origin;
-        if (!code || !wasm_translate_origin(instance->module, code, (uint32_t)(p - code->words),
-                                            &origin))
-            break;
-        if (frame == 0 && !thread->settled)
-            g->fuel -= origin.potential;
-        trace_line(&thread->back_trace, frame, instance->module, code, &origin);
-        if (R < thread->stack || R >= thread->stack_end)
-            break;
-        const union wasm_value *record = R + code->record_slot;
-        p = record[0].ref;
-        R = record[1].ref;
-        if (p == wasm_switch_code) {
-            p = R[0].ref;
-            instance = R[2].ref;
-            R = R[1].ref;
+    struct buf *out = &thread->back_trace;
+    struct walk walk = walk_start(thread);
+    struct walk last = {0}; /* the guest frame that was written last */
+    uint32_t lines = 0, repeats = 0, depth = 0, offset = 0;
+    const struct wasm_func *host = NULL; /* passed, and written if a guest is found behind it */
+    buf_clear(out);
+    for (bool more = true; more;) {
+        more = walk_next(&walk);
+        if (more && !walk.code) {
+            host = walk.host;
+            continue;
         }
-        if (p == wasm_halt_code || p == wasm_host_return_code)
+        if (more && depth > 0 && !host && walk.at == last.at) {
+            repeats++;
+            depth++;
+            continue;
+        }
+        struct wasm_origin origin = {0};
+        bool known = more && wasm_translate_origin(walk.module, walk.code,
+                                                   (uint32_t)(walk.at - walk.code->words), &origin);
+        if (known && depth > 0 && !host && walk.code == last.code && origin.body_offset == offset) {
+            last = walk; /* the same call: innermost its beginning, further out its end */
+            repeats++;
+            depth++;
+            continue;
+        }
+        if (repeats > 0) {
+            buf_printf(out, "     ... %u more of ", repeats);
+            put_name(out, last.module, last.code);
+            buf_putc(out, '\n');
+            repeats = 0;
+        }
+        if (!known)
             break;
-        p--; /* inside the call */
+        if (lines == TRACE_LINES_MAX) {
+            buf_puts(out, "     ... and its callers\n");
+            break;
+        }
+        if (depth == 0 && !thread->settled)
+            thread->saved.fuel -= origin.potential;
+        if (host)
+            buf_printf(out, "     through the host function %s\n", host->host->name);
+        host = NULL;
+        buf_printf(out, "%3u: ", depth);
+        put_name(out, walk.module, walk.code);
+        buf_printf(out, " +0x%x\n", origin.body_offset);
+        lines++;
+        depth++;
+        last = walk;
+        offset = origin.body_offset;
     }
+    thread->trap_depth = depth;
 }

@@ -102,6 +102,9 @@ const struct wasm_export *wasm_module_export(const struct wasm_module *module, u
 /* NULL when there is none. */
 const struct wasm_export *wasm_module_find_export(const struct wasm_module *module,
                                                   const char *name, size_t name_bytes);
+/* What to call a function in messages: its name in the name section, else that of an export or
+ * import; NULL when it has none. Borrowed. */
+const char *wasm_module_func_name(const struct wasm_module *module, uint32_t index);
 /* The nth custom section with this name; false when there is none. Borrowed. */
 bool wasm_module_custom_section(const struct wasm_module *module, const char *name, uint32_t nth,
                                 const uint8_t **data, size_t *bytes);
@@ -246,7 +249,23 @@ void wasm_thread_trap(struct wasm_thread *thread, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* The spec's words ("integer divide by zero") or the host's; valid until the next call. */
 const char *wasm_thread_trap_text(const struct wasm_thread *thread);
-/* Back trace of the trap, innermost first: "  0: name (func 12) +0x3f\n..."; borrowed. */
+/* Back trace of the trap, innermost first: "  0: name (func 12) +0x3f\n..."; borrowed. A recursion
+ * from one call site is one line: "     ... 60 more of name (func 12)\n". */
 const char *wasm_thread_back_trace(const struct wasm_thread *thread);
+/* How many frames of guest code were on the stack at the trap; no more are counted behind those
+ * that the back trace has room for. */
+uint32_t wasm_thread_trap_depth(const struct wasm_thread *thread);
+
+/* One call of a thread that stands still: of a guest's function (wasm_module_func_name has its
+ * name), or of a host function that waits or has called back. Borrowed. */
+struct wasm_frame {
+    struct wasm_module *module; /* NULL for a host function */
+    uint32_t func_index;        /* in the module */
+    const char *host_name;      /* of a host function, else NULL */
+};
+/* The calls of a thread that waits or has used its slice up, innermost first: writes at most `max`
+ * and returns how many it wrote. 0 when the thread is idle or has not begun. */
+uint32_t wasm_thread_stack(const struct wasm_thread *thread, struct wasm_frame *frames,
+                           uint32_t max);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -214,7 +215,16 @@ static void test_traps(void **state)
     trap1(&world, "write", 65529, "out of bounds memory access");
     trap1(&world, "drop_load", 0x80000000, "out of bounds memory access");
     trap1(&world, "forever", 0, "call stack exhausted");
-    assert_non_null(strstr(wasm_thread_back_trace(world.thread), "inner"));
+    /* The recursion is one line and a count, then come its callers. */
+    trace = wasm_thread_back_trace(world.thread);
+    unsigned depth = wasm_thread_trap_depth(world.thread);
+    char expected[200];
+    assert_true(depth > 10000);
+    (void)snprintf(expected, sizeof expected,
+                   "  0: inner (func 9) +0x0\n     ... %u more of inner (func 9)\n"
+                   "%3u: forever (func 8) +0x0\n",
+                   depth - 2, depth - 1);
+    assert_string_equal(trace, expected);
     assert_int_equal(run1(&world, "read", 65528), 0);
     assert_int_equal(run1(&world, "fib", 8), 21);
     close_world(&world);
@@ -383,6 +393,60 @@ static void test_across_instances(void **state)
     close_world(&world);
 }
 
+/* Where a stopped thread stands, through a host function that called back. */
+static void test_stack(void **state)
+{
+    (void)state;
+    struct world world;
+    open_world(&world, NULL);
+    struct wasm_module *module = wasm_instance_module(world.instance);
+    struct wasm_frame frames[8];
+    union wasm_value args[1] = {{.i32 = 5}};
+    assert_int_equal(wasm_thread_stack(world.thread, frames, 8), 0);
+    world.callee = export_func(&world, "waits_inside");
+    assert_int_equal(start(&world, "backs", args, 1000), WASM_RUN_WAIT);
+    assert_int_equal(wasm_thread_stack(world.thread, frames, 8), 4);
+    static const char *const names[] = {"wait", "waits_inside", "back", "backs"};
+    static const uint32_t funcs[] = {0, 15, 0, 12};
+    for (int i = 0; i < 4; i++) {
+        bool is_guest = i % 2 == 1;
+        assert_ptr_equal(frames[i].module, is_guest ? module : NULL);
+        assert_int_equal(frames[i].func_index, funcs[i]);
+        assert_string_equal(is_guest ? wasm_module_func_name(module, funcs[i])
+                                     : frames[i].host_name, names[i]);
+    }
+    assert_int_equal(wasm_thread_stack(world.thread, frames, 2), 2);
+    wasm_thread_abandon(world.thread);
+    assert_int_equal(wasm_thread_stack(world.thread, frames, 8), 0);
+
+    args[0].i32 = 1000;
+    /* A trap in there is traced through it. */
+    world.callee = export_func(&world, "forever");
+    trap1(&world, "backs", 1, "call stack exhausted");
+    const char *trace = wasm_thread_back_trace(world.thread);
+    unsigned depth = wasm_thread_trap_depth(world.thread);
+    char expected[200];
+    (void)snprintf(expected, sizeof expected,
+                   "%3u: forever (func 8) +0x0\n     through the host function back\n"
+                   "%3u: backs (func 12) +0x4\n", depth - 2, depth - 1);
+    assert_true(strlen(trace) > strlen(expected));
+    assert_string_equal(trace + strlen(trace) - strlen(expected), expected);
+
+    struct wasm_frame many[200];
+    uint32_t before = 0;
+    assert_int_equal(start(&world, "deep", args, 100), WASM_RUN_FUEL);
+    for (int slice = 0; slice < 5; slice++) {
+        uint32_t count = wasm_thread_stack(world.thread, many, 200);
+        assert_true(count > before && count < 200);
+        for (uint32_t i = 0; i < count; i++)
+            assert_int_equal(many[i].func_index, 7); /* deep */
+        before = count;
+        assert_int_equal(wasm_thread_run(world.thread, 100), WASM_RUN_FUEL);
+    }
+    wasm_thread_abandon(world.thread);
+    close_world(&world);
+}
+
 /* A thousand guests alive at once, each waiting. */
 static void test_many(void **state)
 {
@@ -410,7 +474,7 @@ int main(void)
         cmocka_unit_test(test_traps),        cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_nested_traps), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_moves),        cmocka_unit_test(test_across_instances),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many),         cmocka_unit_test(test_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
