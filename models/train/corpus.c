@@ -202,13 +202,13 @@ void train_corpus_document(uint64_t seed, uint64_t index, struct buf *text)
         write_statements(text, &random);
     else if (kind < 75)
         write_sums(text, &random);
-    else if (kind < 82)
+    else if (kind < 77)
         write_echo(text, &random);
-    else if (kind < 86)
+    else if (kind < 80)
         write_questions(text, &random);
-    else if (kind < 91)
-        write_plain(text, &random, train_piece_story, false);
-    else if (kind < 94)
+    else if (kind < 85)
+        write_plain(text, &random, train_piece_story, train_random_chance(&random, 50));
+    else if (kind < 88)
         write_plain(text, &random, train_piece_list, true);
     else if (kind < 96)
         write_plain(text, &random, train_piece_json, train_random_chance(&random, 50));

@@ -12,8 +12,9 @@
 enum {
     PANEL = 32,     /* columns of b that are packed together */
     K_BLOCK = 256,  /* inner indices per pass over a panel: 32 KiB of b */
-    NARROW_ROWS = 48,
-    LANES = 16, /* partial sums of a row */
+    ROW_GROUP = 48, /* rows of c that are done together where it matters */
+    TURNED = 128,   /* rows and inner size from which a turned matrix is worth copying */
+    LANES = 16,     /* partial sums of a row */
 };
 
 /* ---- matrix product ---- */
@@ -132,9 +133,10 @@ static const struct tiles *tiles_get(void)
     return &tiles_portable;
 }
 
-size_t train_gemm_scratch(size_t k)
+size_t train_gemm_scratch(size_t n, size_t k)
 {
-    return PANEL * k;
+    size_t straight = PANEL * k, turned = ((n + PANEL - 1) / PANEL * PANEL + ROW_GROUP) * K_BLOCK;
+    return straight > turned ? straight : turned;
 }
 
 /* Columns [begin, begin + width) of b as [k, PANEL], zeros beyond them. */
@@ -183,7 +185,7 @@ static void compute_narrow(const struct tiles *tiles, float *c, size_t c_row, si
                            bool add, struct train_matrix a, const float *packed, size_t begin,
                            size_t end, size_t k)
 {
-    float block[NARROW_ROWS * PANEL] = {0};
+    float block[ROW_GROUP * PANEL] = {0};
     if (add)
         for (size_t r = begin; r < end; r++)
             memcpy(block + (r - begin) * PANEL, c + r * c_row, width * sizeof *c);
@@ -193,19 +195,60 @@ static void compute_narrow(const struct tiles *tiles, float *c, size_t c_row, si
         memcpy(c + r * c_row, block + (r - begin) * PANEL, width * sizeof *c);
 }
 
+/* One panel of c, `width` columns, rows [begin, end). */
+static void compute_panel(const struct tiles *tiles, float *c, size_t c_row, size_t width, bool add,
+                          struct train_matrix a, const float *packed, size_t begin, size_t end,
+                          size_t k)
+{
+    if (width == PANEL) {
+        compute_rows(tiles, c, c_row, add, a, packed, begin, end, k);
+        return;
+    }
+    for (; begin < end; begin += ROW_GROUP)
+        compute_narrow(tiles, c, c_row, width, add, a, packed, begin,
+                       end - begin < ROW_GROUP ? end : begin + ROW_GROUP, k);
+}
+
+static size_t panel_width(size_t n, size_t column)
+{
+    return n - column < PANEL ? n - column : PANEL;
+}
+
+/* a lies turned: a row of c would walk over it in long steps, with a cache miss at each. So a block
+ * of it is copied first, and all of c's panels are done with that. */
+static void multiply_turned(float *c, size_t c_row, bool add, struct train_matrix a,
+                            struct train_matrix b, size_t m, size_t n, size_t k, float *scratch)
+{
+    const struct tiles *tiles = tiles_get();
+    float *block = scratch, *packed = scratch + ROW_GROUP * K_BLOCK;
+    for (size_t k0 = 0; k0 < k; k0 += K_BLOCK) {
+        size_t count = k - k0 < K_BLOCK ? k - k0 : K_BLOCK;
+        struct train_matrix b_rows = {b.data + k0 * b.row, b.row, b.col};
+        for (size_t column = 0; column < n; column += PANEL)
+            pack_panel(packed + column * count, b_rows, column, panel_width(n, column), count);
+        for (size_t r = 0; r < m; r += ROW_GROUP) {
+            size_t rows = m - r < ROW_GROUP ? m - r : ROW_GROUP;
+            for (size_t i = 0; i < count; i++)
+                memcpy(block + i * ROW_GROUP, a.data + (k0 + i) * a.col + r, rows * sizeof *block);
+            struct train_matrix copied = {block, 1, ROW_GROUP};
+            for (size_t column = 0; column < n; column += PANEL)
+                compute_panel(tiles, c + r * c_row + column, c_row, panel_width(n, column),
+                              add || k0, copied, packed + column * count, 0, rows, count);
+        }
+    }
+}
+
 void train_gemm(float *c, size_t c_row, bool add, struct train_matrix a, struct train_matrix b,
                 size_t m, size_t n, size_t k, float *scratch)
 {
+    if (a.row == 1 && m >= TURNED && k >= TURNED) {
+        multiply_turned(c, c_row, add, a, b, m, n, k, scratch);
+        return;
+    }
     const struct tiles *tiles = tiles_get();
     for (size_t column = 0; column < n; column += PANEL) {
-        size_t width = n - column < PANEL ? n - column : PANEL;
-        pack_panel(scratch, b, column, width, k);
-        if (width == PANEL)
-            compute_rows(tiles, c + column, c_row, add, a, scratch, 0, m, k);
-        else
-            for (size_t begin = 0; begin < m; begin += NARROW_ROWS)
-                compute_narrow(tiles, c + column, c_row, width, add, a, scratch, begin,
-                               m - begin < NARROW_ROWS ? m : begin + NARROW_ROWS, k);
+        pack_panel(scratch, b, column, panel_width(n, column), k);
+        compute_panel(tiles, c + column, c_row, panel_width(n, column), add, a, scratch, 0, m, k);
     }
 }
 

@@ -33,11 +33,11 @@ static inline struct train_matrix train_columns(const float *data, size_t column
     return (struct train_matrix){data, 1, columns};
 }
 
-/* Floats of scratch that a product with inner size `k` needs. */
-size_t train_gemm_scratch(size_t k);
+/* Floats of scratch that a product with `n` columns and inner size `k` needs; grows with both. */
+size_t train_gemm_scratch(size_t n, size_t k);
 
 /* c [m, n] with `c_row` floats between rows: c = a [m, k] times b [k, n], or c += with `add`.
- * `scratch` holds train_gemm_scratch(k) floats. c overlaps nothing. */
+ * `scratch` holds train_gemm_scratch(n, k) floats. c overlaps nothing. */
 void train_gemm(float *c, size_t c_row, bool add, struct train_matrix a, struct train_matrix b,
                 size_t m, size_t n, size_t k, float *scratch);
 

@@ -219,12 +219,12 @@ static void write_count(struct train_exchange out, struct train_random *random)
         buf_printf(out.request, "Count to %s.", number_words[to]);
         break;
     case 1:
-        to = train_random_between(random, 3, 20);
+        to = train_random_between(random, 3, 12);
         buf_printf(out.request, "Count to %d.", to);
         break;
     case 2:
-        from = train_random_between(random, 0, 10);
-        to = from + train_random_between(random, 3, 8);
+        from = train_random_between(random, 2, 5);
+        to = train_random_between(random, 7, 12);
         buf_printf(out.request, "Count from %d to %d.", from, to);
         break;
     default:

@@ -21,7 +21,7 @@ struct train_config train_config_default(void)
 {
     return (struct train_config){
         .seed = 1,
-        .steps = 3000,
+        .steps = 3600,
         .shards = 4,
         .shard_tokens = 256,
         .document_max = 512,
@@ -29,7 +29,7 @@ struct train_config train_config_default(void)
         .dim = 128,
         .layers = 4,
         .heads = 4,
-        .kv_heads = 2,
+        .kv_heads = 4,
         .hidden = 384,
         .context = 512,
         .lr = 3e-3f,
@@ -37,7 +37,7 @@ struct train_config train_config_default(void)
         .decay = 0.1f,
         .clip = 1.0f,
         .request_weight = 0.1f,
-        .warmup_steps = 150,
+        .warmup_steps = 180,
     };
 }
 

@@ -3,7 +3,7 @@
  * to a few prompts.
  *
  *     train_eval [--steps N] [--lr X] [--dim N] [--layers N] [--hidden N] [--vocab N] [--tokens N]
- *                [--decay X] [--beta2 X] [--request X] [--shards N] [--heads N]
+ *                [--decay X] [--beta2 X] [--request X] [--shards N] [--heads N] [--kv-heads N]
  *                [--seed N] [--threads N] [--save PATH] [--prompt TEXT]... */
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +75,7 @@ static void examine_capitals(void)
     for (size_t i = 0; i < count; i++) {
         char text[120];
         snprintf(text, sizeof text, "The capital of %s is", c[i].country);
-        complete(text, 6, &answer);
+        complete(text, 12, &answer);
         raw += strncmp(answer.data + 1, c[i].city, strlen(c[i].city)) == 0;
         complete_chat(SYSTEM, text, 24, &answer);
         unfinished += strstr(answer.data, c[i].city) != NULL;
@@ -163,14 +163,14 @@ static void examine_copying(void)
         lists += strstr(answer.data, last) && !strstr(answer.data, next);
     }
     show_share("lists of the wanted length", lists, 20);
-    for (int i = 3; i <= 20; i++) {
+    for (int i = 3; i <= 12; i++) {
         char text[120], end[16];
         snprintf(text, sizeof text, "Count to %d.", i);
         snprintf(end, sizeof end, " %d.", i);
         complete_chat(SYSTEM, text, 70, &answer);
         counts += answer.count > strlen(end) && !strcmp(answer.data + answer.count - strlen(end), end);
     }
-    show_share("counts that end where they should", counts, 18);
+    show_share("counts that end where they should", counts, 10);
     for (uint64_t i = 1u << 30; all < 50; i++) {
         buf_clear(&document);
         train_corpus_document(99, i, &document);
@@ -248,6 +248,8 @@ int main(int argc, char **argv)
             config.dim = number;
         else if (!strcmp(name, "--heads"))
             config.heads = number;
+        else if (!strcmp(name, "--kv-heads"))
+            config.kv_heads = number;
         else if (!strcmp(name, "--layers"))
             config.layers = number;
         else if (!strcmp(name, "--hidden"))

@@ -32,7 +32,7 @@ static float *random_floats(size_t count)
 static void check_gemm(size_t m, size_t n, size_t k, bool a_turned, bool b_turned, bool add)
 {
     float *a = random_floats(m * k), *b = random_floats(k * n), *c = random_floats(m * n);
-    float *want = malloc(m * n * sizeof *want), *scratch = malloc(train_gemm_scratch(k) * sizeof *scratch);
+    float *want = malloc(m * n * sizeof *want), *scratch = malloc(train_gemm_scratch(n, k) * sizeof *scratch);
     struct train_matrix left = a_turned ? train_columns(a, m) : train_rows(a, k);
     struct train_matrix right = b_turned ? train_columns(b, k) : train_rows(b, n);
     for (size_t i = 0; i < m; i++)
@@ -55,7 +55,8 @@ static void products_are_one_chain(void **state)
 {
     (void)state;
     static const size_t sizes[][3] = {{1, 1, 1},   {12, 32, 8},  {13, 33, 7},   {50, 64, 300},
-                                      {97, 40, 5}, {5, 31, 513}, {24, 96, 257}, {3, 128, 64}};
+                                      {97, 40, 5}, {5, 31, 513}, {24, 96, 257}, {3, 128, 64},
+                                      {150, 70, 600}, {128, 33, 128}};
     for (int isa = TRAIN_ISA_PORTABLE; isa <= TRAIN_ISA_AVX512; isa++) {
         train_isa_limit((enum train_isa)isa);
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
