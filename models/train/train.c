@@ -21,9 +21,9 @@ struct train_config train_config_default(void)
 {
     return (struct train_config){
         .seed = 1,
-        .steps = 1600,
+        .steps = 3200,
         .shards = 4,
-        .shard_tokens = 512,
+        .shard_tokens = 256,
         .document_max = 512,
         .vocab = 1536,
         .dim = 128,
@@ -32,12 +32,12 @@ struct train_config train_config_default(void)
         .kv_heads = 4,
         .hidden = 384,
         .context = 512,
-        .lr = 5e-3f,
-        .beta2 = 0.95f,
+        .lr = 3e-3f,
+        .beta2 = 0.99f,
         .decay = 0.1f,
         .clip = 1.0f,
         .request_weight = 0.1f,
-        .warmup_steps = 80,
+        .warmup_steps = 160,
     };
 }
 

@@ -2,7 +2,7 @@
  * (bpe.h), trains a small llama on it (net.h) and saves a GGUF file that stands alone.
  *
  * A configuration and seed give the same file, byte for byte, for any thread count and on any CPU
- * (ops.h says why). Without fused multiply-add in hardware it takes tens of times longer. */
+ * (ops.h says why). Without fused multiply-add in hardware it takes hours. */
 #ifndef MODELS_TRAIN_TRAIN_H
 #define MODELS_TRAIN_TRAIN_H
 
