@@ -134,7 +134,8 @@ struct engine_stats engine_stats(const struct engine *engine);
 struct engine_machine {
     uint32_t threads;          /* CPUs by affinity and cgroup cpu.max, at least 1 */
     uint64_t memory_total;     /* bytes; of the cgroup when it has a limit */
-    uint64_t memory_available; /* bytes that can be had without swapping */
+    uint64_t memory_available; /* bytes that can be had without swapping;
+                                  both UINT64_MAX when the system does not say */
     const char *simd;          /* instruction set of the kernels: "scalar", "avx2", ... */
 };
 struct engine_machine engine_machine(void);

@@ -1,6 +1,5 @@
 /* This machine's cores: forward pass and sampling on the compute thread. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/backend/backend.h"
@@ -136,45 +135,9 @@ static void cpu_destroy(struct backend *backend)
 
 static const struct backend_ops CPU_OPS = {.compute = cpu_compute, .destroy = cpu_destroy};
 
-/* A number behind `key` in a small text file (key "" = at its beginning); UINT64_MAX when there is
- * none. */
-static uint64_t number_in(const char *path, const char *key)
-{
-    char text[4096];
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return UINT64_MAX;
-    size_t bytes = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[bytes] = '\0';
-    const char *at = strstr(text, key);
-    if (at == NULL)
-        return UINT64_MAX;
-    char *end;
-    at += strlen(key);
-    uint64_t value = strtoull(at, &end, 10);
-    return end == at ? UINT64_MAX : value;
-}
-
-/* Bytes this process may still take: of the machine, and of its control group. */
-static uint64_t memory_left(void)
-{
-    uint64_t left = number_in("/proc/meminfo", "MemAvailable:");
-    if (left <= UINT64_MAX / 1024)
-        left *= 1024;
-    uint64_t limit = number_in("/sys/fs/cgroup/memory.max", "");
-    uint64_t used = number_in("/sys/fs/cgroup/memory.current", "");
-    if (limit != UINT64_MAX && used != UINT64_MAX) {
-        uint64_t group = limit > used ? limit - used : 0;
-        if (group < left)
-            left = group;
-    }
-    return left;
-}
-
 static uint32_t page_count_choose(const struct model *model, uint32_t page_tokens)
 {
-    uint64_t left = memory_left(), weights = fwd_weight_bytes(model);
+    uint64_t left = mem_machine_available(), weights = fwd_weight_bytes(model);
     if (left == UINT64_MAX)
         left = (uint64_t)1 << 32;
     left = left > weights ? left - weights : 0;

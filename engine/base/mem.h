@@ -41,6 +41,11 @@ void mem_unmap(void *block, size_t bytes);
 /* Bytes alive on the NULL heap. */
 size_t mem_used_bytes(void);
 
+/* Bytes that this machine has, and that this process may still take, as the kernel and the
+ * process's control group (cgroup v2) say; UINT64_MAX when neither says anything. */
+uint64_t mem_machine_total(void);
+uint64_t mem_machine_available(void);
+
 /* Tests: the nth mem_alloc/calloc/realloc from now fails (1 = the next one); 0 turns it off.
  * Thread-local. Returns how many allocations happened since the last call. */
 uint64_t mem_fail_at(uint64_t nth);
