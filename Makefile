@@ -6,6 +6,8 @@ BUILD ?= build
 CC := gcc
 AR := ar
 SAN ?=
+# What runs a program that was built for another machine, for example `qemu-aarch64 -L ROOT`.
+RUN ?=
 JOBS ?= $(shell nproc)
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -22,9 +24,13 @@ LDFLAGS += -fsanitize=$(SAN)
 endif
 
 # Flags by folder. ISA flags apply to their folder alone: what users run is dispatched at run time.
+ifneq ($(findstring aarch64,$(shell $(CC) -dumpmachine)),)
+CFLAGS_simd/dotprod := -march=armv8.2-a+dotprod
+else
 CFLAGS_simd/avx2 := -mavx2 -mfma -mf16c
 CFLAGS_simd/avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 CFLAGS_simd/vnni := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
+endif
 CFLAGS_engine/forward := -fopenmp
 CFLAGS_models/train := -O3 -fno-math-errno -fno-trapping-math
 -include interp/wasm/flags.mk
@@ -109,7 +115,7 @@ programs: $(TEST_PROGRAMS) $(BENCH_PROGRAMS)
 # Tests are programs (tests/**/test_*.c) and scripts (tests/**/test_*.sh).
 TEST_SCRIPTS := $(sort $(wildcard tests/*/test_*.sh tests/*/*/test_*.sh))
 unit: $(TEST_PROGRAMS)
-	@sh tests/run.sh $(BUILD) $(TEST_SCRIPTS) $(TEST_PROGRAMS)
+	@RUN='$(RUN)' sh tests/run.sh $(BUILD) $(TEST_SCRIPTS) $(TEST_PROGRAMS)
 
 # The same tests under a sanitizer.
 asan ubsan tsan: $(MODEL)
@@ -118,6 +124,22 @@ asan ubsan tsan: $(MODEL)
 SAN_asan := address,undefined
 SAN_ubsan := undefined
 SAN_tsan := thread
+
+# The same tests on an emulated arm64 machine; all libraries for it lie in build/arm64/root.
+ARM64_ROOT := build/arm64/root
+ARM64 := BUILD=build/arm64 CC='aarch64-linux-gnu-gcc --sysroot=$(ARM64_ROOT)' AR=aarch64-linux-gnu-ar \
+         RUN='qemu-aarch64 -L $(ARM64_ROOT)'
+$(ARM64_ROOT): tests/tools/arm64_root.sh
+	@sh tests/tools/deps.sh gcc-aarch64-linux-gnu qemu-user
+	@sh $< $@ libc6-dev libgcc-12-dev libgomp1 $(filter lib%,$(PACKAGES))
+	@touch $@
+.PHONY: arm64 test-all
+arm64: $(ARM64_ROOT) $(MODEL)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(ARM64) all programs
+	@$(MAKE) --no-print-directory $(ARM64) unit
+
+# Everything: this machine's tests, under sanitizers, and on arm64.
+test-all: test asan arm64
 
 floors:
 	@sh tests/floors/test_floors.sh

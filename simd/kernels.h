@@ -10,6 +10,9 @@ void simd_fill_scalar(struct simd_table *table);
 void simd_fill_avx2(struct simd_table *table);
 void simd_fill_avx512(struct simd_table *table);
 void simd_fill_vnni(struct simd_table *table);
+#elif defined(__aarch64__)
+void simd_fill_neon(struct simd_table *table);
+void simd_fill_dotprod(struct simd_table *table);
 #endif
 
 /* Where the parts of an activation row begin. */

@@ -324,7 +324,7 @@ static void cover(const struct cover *c, const struct simd_weights *w, uint32_t 
         {name##_2x6, name##_2x4, name##_2x2, name##_2x1},                                 \
         {name##_1x6, name##_1x4, name##_1x2, name##_1x1}};                                \
     MATMUL(name##_matmul, name##_cover)
-#else
+#elif TILE_REGISTERS == 16
 #define INT_MATMUL(name)                                                                  \
     TILE(name, 2, 1, name(t, 2, 1))                                                       \
     TILE(name, 2, 2, name(t, 2, 2))                                                       \
@@ -335,6 +335,14 @@ static void cover(const struct cover *c, const struct simd_weights *w, uint32_t 
         name##_2x1, name##_2x2, 1, {4, 2, 1},                                             \
         {name##_1x4, name##_1x2, name##_1x1},                                             \
         {name##_1x4, name##_1x2, name##_1x1}};                                            \
+    MATMUL(name##_matmul, name##_cover)
+#else
+#define INT_MATMUL(name)                                                                  \
+    TILE(name, 1, 2, name(t, 1, 2))                                                       \
+    TILE(name, 1, 1, name(t, 1, 1))                                                       \
+    static const struct cover name##_cover = {name##_1x1,  name##_1x2, 1, {2, 1},          \
+                                              {name##_1x2, name##_1x1},                    \
+                                              {name##_1x2, name##_1x1}};                   \
     MATMUL(name##_matmul, name##_cover)
 #endif
 
@@ -364,7 +372,7 @@ INT_MATMUL(tile_q6_k)
         {name##_2x12, name##_2x8, name##_2x4, name##_2x2, name##_2x1},                    \
         {name##_1x12, name##_1x8, name##_1x4, name##_1x2, name##_1x1}};                   \
     MATMUL(name##_matmul, name##_cover)
-#else
+#elif TILE_REGISTERS == 16
 #define FLOAT_MATMUL(name, type)                                                          \
     TILE(name, 2, 1, tile_float(t, 2, 1, type))                                           \
     TILE(name, 2, 2, tile_float(t, 2, 2, type))                                           \
@@ -376,6 +384,15 @@ INT_MATMUL(tile_q6_k)
         name##_2x1, name##_2x2, 1, {6, 4, 2, 1},                                          \
         {name##_1x6, name##_1x4, name##_1x2, name##_1x1},                                 \
         {name##_1x6, name##_1x4, name##_1x2, name##_1x1}};                                \
+    MATMUL(name##_matmul, name##_cover)
+#else
+#define FLOAT_MATMUL(name, type)                                                          \
+    TILE(name, 1, 4, tile_float(t, 1, 4, type))                                           \
+    TILE(name, 1, 2, tile_float(t, 1, 2, type))                                           \
+    TILE(name, 1, 1, tile_float(t, 1, 1, type))                                           \
+    static const struct cover name##_cover = {name##_1x1, name##_1x2, 1, {4, 2, 1},        \
+                                              {name##_1x4, name##_1x2, name##_1x1},        \
+                                              {name##_1x4, name##_1x2, name##_1x1}};       \
     MATMUL(name##_matmul, name##_cover)
 #endif
 
@@ -492,15 +509,6 @@ INLINE float quantize_block(const float *x, uint32_t count, int8_t *q)
         vf_store_i8(q + i, vf_min(v, vf_set1(127.0f)));
     }
     return max / 127.0f;
-}
-
-/* Sum of 16 int8: as unsigned (+128), minus what that added. */
-INLINE int32_t sum16(const int8_t *q)
-{
-    __m128i shifted = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)q),
-                                    _mm_set1_epi8((char)0x80));
-    __m128i sums = _mm_sad_epu8(shifted, _mm_setzero_si128());
-    return _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 16 * 128;
 }
 
 static void quantize_q32(const float *x, uint32_t columns, void *row)

@@ -1,63 +1,92 @@
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "simd/kernels.h"
 
-static const char *const level_names[SIMD_LEVEL_COUNT] = {"scalar", "avx2", "avx512", "vnni"};
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
-static struct simd_table tables[SIMD_LEVEL_COUNT];
-static enum simd_level level_best, level_chosen;
+/* The levels of this machine's architecture, from the lowest; `fill` overwrites what the level
+ * below has put into the table. */
+static const struct {
+    enum simd_level level;
+    const char *name;
+    void (*fill)(struct simd_table *table);
+} levels[] = {
+    {SIMD_SCALAR, "scalar", simd_fill_scalar},
+#if defined(__x86_64__)
+    {SIMD_AVX2, "avx2", simd_fill_avx2},
+    {SIMD_AVX512, "avx512", simd_fill_avx512},
+    {SIMD_VNNI, "vnni", simd_fill_vnni},
+#elif defined(__aarch64__)
+    {SIMD_NEON, "neon", simd_fill_neon},
+    {SIMD_DOTPROD, "dotprod", simd_fill_dotprod},
+#endif
+};
+enum { LEVELS = sizeof levels / sizeof levels[0] };
+
+static struct simd_table tables[LEVELS];
+static unsigned count, chosen; /* levels that this CPU has; the one that is used */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static enum simd_level cpu_level(void)
+static bool cpu_has(enum simd_level level)
 {
+    switch (level) {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
-        !__builtin_cpu_supports("f16c"))
-        return SIMD_SCALAR;
-    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-        !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
-        return SIMD_AVX2;
-    return __builtin_cpu_supports("avx512vnni") ? SIMD_VNNI : SIMD_AVX512;
-#else
-    return SIMD_SCALAR;
+    case SIMD_AVX2:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+               __builtin_cpu_supports("f16c");
+    case SIMD_AVX512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    case SIMD_VNNI:
+        return __builtin_cpu_supports("avx512vnni");
+#elif defined(__aarch64__)
+    case SIMD_NEON:
+        return true;
+    case SIMD_DOTPROD: {
+        enum { HWCAP_DOT_PRODUCT = 1 << 20 }; /* HWCAP_ASIMDDP */
+        return getauxval(AT_HWCAP) & HWCAP_DOT_PRODUCT;
+    }
 #endif
+    default:
+        return level == SIMD_SCALAR;
+    }
 }
 
 static void fill(void)
 {
-    level_best = cpu_level();
-    for (int level = SIMD_SCALAR; level <= (int)level_best; level++) {
-        struct simd_table *table = &tables[level];
-        simd_fill_scalar(table);
 #if defined(__x86_64__)
-        if (level >= SIMD_AVX2)
-            simd_fill_avx2(table);
-        if (level >= SIMD_AVX512)
-            simd_fill_avx512(table);
-        if (level >= SIMD_VNNI)
-            simd_fill_vnni(table);
+    __builtin_cpu_init();
 #endif
-        table->level = (enum simd_level)level;
-        table->name = level_names[level];
-    }
-    level_chosen = level_best;
     const char *wanted = getenv("PIE_SIMD");
-    for (int level = SIMD_SCALAR; wanted && level < (int)level_best; level++)
-        if (strcmp(wanted, level_names[level]) == 0)
-            level_chosen = (enum simd_level)level;
+    bool found = false;
+    for (; count < LEVELS && cpu_has(levels[count].level); count++) {
+        struct simd_table *table = &tables[count];
+        for (unsigned below = 0; below <= count; below++)
+            levels[below].fill(table);
+        table->level = levels[count].level;
+        table->name = levels[count].name;
+        if (!found)
+            chosen = count;
+        found = found || (wanted && strcmp(wanted, table->name) == 0);
+    }
 }
 
 const struct simd_table *simd_table_get(void)
 {
     (void)pthread_once(&once, fill);
-    return &tables[level_chosen];
+    return &tables[chosen];
 }
 
 const struct simd_table *simd_table_at(enum simd_level level)
 {
     (void)pthread_once(&once, fill);
-    return level <= level_best ? &tables[level] : NULL;
+    for (unsigned i = 0; i < count; i++)
+        if (tables[i].level == level)
+            return &tables[i];
+    return NULL;
 }

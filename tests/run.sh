@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs test programs and adds up what they report. A program is a cmocka binary, or a script or
 # binary that prints a line `N passed, N failed`. One that reports nothing or dies counts as failed.
-# Usage: run.sh BUILD PROGRAM...
+# Usage: run.sh BUILD PROGRAM...; $RUN, if set, is what runs a binary (an emulator).
 set -u
 build=$1; shift
 passed=0; failed=0
@@ -11,7 +11,7 @@ for program in "$@"; do
     begin=$(date +%s)
     case $program in
     *.sh) BUILD=$build sh "$program" >"$log" 2>&1 ;;
-    *) BUILD=$build "$program" >"$log" 2>&1 ;;
+    *) BUILD=$build ${RUN:-} "$program" >"$log" 2>&1 ;;
     esac
     code=$?
     seconds=$(($(date +%s) - begin))

@@ -166,6 +166,14 @@ INLINE void vf_store_i8(int8_t *p, struct vf x)
                                     _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128((__m128i *)(void *)p, bytes);
 }
+/* Sum of 16 int8: as unsigned (+128), minus what that added. */
+INLINE int32_t sum16(const int8_t *q)
+{
+    __m128i shifted = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)q),
+                                    _mm_set1_epi8((char)0x80));
+    __m128i sums = _mm_sad_epu8(shifted, _mm_setzero_si128());
+    return _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 16 * 128;
+}
 
 INLINE struct vi vi_zero(void)
 {

@@ -7,6 +7,14 @@ BAKERY=$BUILD/bakery
 MODEL=build/home/models/default.gguf
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+if [ -n "${RUN:-}" ]; then # an emulator
+    for program in pie bakery; do
+        printf '#!/bin/sh\nexec %s %s "$@"\n' "$RUN" "$PWD/$BUILD/$program" >"$scratch/$program"
+        chmod +x "$scratch/$program"
+    done
+    PIE=$scratch/pie
+    BAKERY=$scratch/bakery
+fi
 export PIE_HOME=$scratch/home
 [ "$BUILD" = build ] || export PIE_SDK=$PWD/sdk # beside build/bakery it is found without help
 mkdir -p "$PIE_HOME/models"

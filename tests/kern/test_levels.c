@@ -145,7 +145,7 @@ static void compare_levels(const struct problem *p)
     memset(truth, 0x55, bytes);
     simd_table_at(SIMD_SCALAR)->matmul[p->w.type](&p->w, 0, panels, p->acts, p->act_stride,
                                                   p->act_count, truth, stride);
-    for (int level = SIMD_AVX2; level < SIMD_LEVEL_COUNT; level++) {
+    for (int level = SIMD_SCALAR + 1; level < SIMD_LEVEL_COUNT; level++) {
         const struct simd_table *table = simd_table_at((enum simd_level)level);
         if (!table)
             continue;
@@ -285,7 +285,7 @@ static void row_kernels_equal_scalar(void **state)
     const struct simd_table *scalar = simd_table_at(SIMD_SCALAR);
     float a[1024], b[1024], c[1024], s[1024], x[1024], y[1024];
     uint16_t h[1024], g[1024];
-    for (int level = SIMD_AVX2; level < SIMD_LEVEL_COUNT; level++) {
+    for (int level = SIMD_SCALAR + 1; level < SIMD_LEVEL_COUNT; level++) {
         const struct simd_table *table = simd_table_at((enum simd_level)level);
         if (!table)
             continue;
@@ -335,7 +335,7 @@ static void attention_equals_scalar(void **state)
     static float q[ROWS * 128], s1[ROWS * TOKENS], s2[ROWS * TOKENS], o1[ROWS * 128],
         o2[ROWS * 128];
     static uint16_t k[128 * TOKENS], v[TOKENS * 128];
-    for (int level = SIMD_AVX2; level < SIMD_LEVEL_COUNT; level++) {
+    for (int level = SIMD_SCALAR + 1; level < SIMD_LEVEL_COUNT; level++) {
         const struct simd_table *table = simd_table_at((enum simd_level)level);
         for (unsigned i = 0; table && i < 7 * ROWS; i++) {
             uint32_t dim = dims[i % 7], rows = 1 + i % ROWS, tokens = 16 * (1 + i % 4);
@@ -412,7 +412,7 @@ static void exp_is_accurate(void **state)
 static void bench(void)
 {
     static const uint32_t act_counts[] = {1, 2, 4, 8, 16, 64, 512};
-    for (int level = SIMD_AVX2; level < SIMD_LEVEL_COUNT; level++) {
+    for (int level = SIMD_SCALAR + 1; level < SIMD_LEVEL_COUNT; level++) {
         const struct simd_table *table = simd_table_at((enum simd_level)level);
         for (int type = 0; table && type < SIMD_TYPE_COUNT; type++) {
             printf("%-7s %-5s 1024 x 3072, Gop/s at", table->name, type_names[type]);
