@@ -115,7 +115,7 @@ programs: $(TEST_PROGRAMS) $(BENCH_PROGRAMS)
 # Tests are programs (tests/**/test_*.c) and scripts (tests/**/test_*.sh).
 TEST_SCRIPTS := $(sort $(wildcard tests/*/test_*.sh tests/*/*/test_*.sh))
 unit: $(TEST_PROGRAMS)
-	@RUN='$(RUN)' sh tests/run.sh $(BUILD) $(TEST_SCRIPTS) $(TEST_PROGRAMS)
+	@CC='$(CC)' RUN='$(RUN)' sh tests/run.sh $(BUILD) $(TEST_SCRIPTS) $(TEST_PROGRAMS)
 
 # The same tests under a sanitizer.
 asan ubsan tsan: $(MODEL)

@@ -163,8 +163,8 @@ case $BUILD in
 *tsan) san=-fsanitize=thread ;;
 *) san= ;;
 esac
-expect "interp/ alone" 0 gcc -std=gnu11 -I. $san tests/tools/example_embedding.c \
+expect "interp/ alone" 0 ${CC:-gcc} -std=gnu11 -I. $san tests/tools/example_embedding.c \
     "$BUILD/lib/interp_wasm.a" "$BUILD/lib/engine_base.a" -lm -pthread -o "$scratch/example"
-expect "the example" 0 "$scratch/example"
+expect "the example" 0 ${RUN:-} "$scratch/example"
 has "the example works" "$out" "sum(3) = 6, for 37 units of fuel"
 finish
