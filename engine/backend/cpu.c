@@ -147,6 +147,26 @@ static uint32_t page_count_choose(const struct model *model, uint32_t page_token
     return count < POOL_PAGES_MIN ? POOL_PAGES_MIN : (uint32_t)count;
 }
 
+/* Better no model than one whose process is killed in the middle: weights, pages and 64 MiB for all
+ * else must fit into what is left. */
+static enum err check_memory(const struct model *model, uint32_t page_tokens, uint32_t page_count,
+                             struct report *report)
+{
+    enum { MIB = 1 << 20, ELSE_MIB = 64 };
+    uint64_t left = mem_machine_available(), weights = fwd_weight_bytes(model);
+    uint64_t pages = fwd_page_bytes(model, page_tokens) * page_count;
+    if (left == UINT64_MAX || weights / MIB + pages / MIB + ELSE_MIB <= left / MIB)
+        return ERR_OK;
+    return err_set(report, ERR_MEMORY,
+                   "the model does not fit into memory: %llu MiB of packed weights, %llu MiB of KV "
+                   "pages (%u of %u tokens) and %u MiB for all else are more than the %llu MiB that "
+                   "are left of %llu MiB; use fewer pages, a smaller quantisation, or raise the "
+                   "limit of the control group",
+                   (unsigned long long)(weights / MIB), (unsigned long long)(pages / MIB),
+                   page_count, page_tokens, ELSE_MIB, (unsigned long long)(left / MIB),
+                   (unsigned long long)(mem_machine_total() / MIB));
+}
+
 enum err backend_cpu_create(const struct backend_cpu_config *config, struct backend **backend,
                             struct report *report)
 {
@@ -164,12 +184,15 @@ enum err backend_cpu_create(const struct backend_cpu_config *config, struct back
                        "page_tokens is %u; use 16, 32, 64, 128 or 256", page_tokens);
     if (fwd_config.page_count == 0)
         fwd_config.page_count = page_count_choose(model, page_tokens);
+    enum err err = check_memory(model, page_tokens, fwd_config.page_count, report);
+    if (err != ERR_OK)
+        return err;
 
     struct cpu *cpu = mem_calloc(NULL, 1, sizeof *cpu);
     if (cpu == NULL)
         return err_set(report, ERR_MEMORY, "cpu backend: out of memory");
     cpu->backend.ops = &CPU_OPS;
-    enum err err = fwd_create(model, &fwd_config, &cpu->fwd, report);
+    err = fwd_create(model, &fwd_config, &cpu->fwd, report);
     if (err != ERR_OK) {
         cpu->fwd = NULL;
         cpu_destroy(&cpu->backend);

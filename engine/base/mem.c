@@ -137,6 +137,7 @@ void *mem_map(size_t bytes)
     if (block == MAP_FAILED)
         return NULL;
     (void)madvise(block, bytes, MADV_HUGEPAGE); /* only advice: it may be refused */
+    mem_spread(block, bytes);
     return block;
 }
 

@@ -33,8 +33,9 @@ void mem_free(struct mem_heap *heap, void *block);
 char *mem_strdup(struct mem_heap *heap, const char *text, size_t bytes)
     __attribute__((warn_unused_result));
 
-/* Page-aligned, zeroed memory outside any heap, for weights and pages; asks for huge pages.
- * NULL on failure. Free with mem_unmap and the same size. */
+/* Page-aligned, zeroed memory outside any heap, for weights and pages; asks for huge pages, and
+ * for pages in turn from all memories (NUMA nodes) where there are several: all threads read all of
+ * it. NULL on failure. Free with mem_unmap and the same size. */
 void *mem_map(size_t bytes) __attribute__((warn_unused_result));
 void mem_unmap(void *block, size_t bytes);
 
@@ -42,9 +43,14 @@ void mem_unmap(void *block, size_t bytes);
 size_t mem_used_bytes(void);
 
 /* Bytes that this machine has, and that this process may still take, as the kernel and the
- * process's control group (cgroup v2) say; UINT64_MAX when neither says anything. */
+ * process's control groups say; UINT64_MAX when neither says anything. */
 uint64_t mem_machine_total(void);
 uint64_t mem_machine_available(void);
+
+/* mem_map's spreading over NUMA nodes; nothing for less than 16 MiB or one node. */
+void mem_spread(void *block, size_t bytes);
+/* "0-1,3" as a mask of the first 64 nodes; returns how many there are. */
+size_t mem_node_mask(const char *list, uint64_t *mask);
 
 /* Tests: the nth mem_alloc/calloc/realloc from now fails (1 = the next one); 0 turns it off.
  * Thread-local. Returns how many allocations happened since the last call. */
