@@ -22,7 +22,7 @@ enum { STREAMED_BYTES_MAX = 16 << 20 };
 
 struct run_options {
     const char *path, *manifest, *config, *port, *input, *model, *threads, *seed;
-    const char *token_budget, *fuel;
+    const char *token_budget, *fuel, *network;
     bool show_stdout, debug, quiet, json, interactive;
     const char *name; /* of the inferlet, NULL with --path */
     char **words;     /* to be folded */
@@ -178,6 +178,8 @@ static bool read_options(struct run_options *options, int argc, char **argv, int
         {"seed", 0, NULL, &options->seed, "N", "Seed of samplers without one (default 42)"},
         {"token-budget", 0, NULL, &options->token_budget, "N", "Most tokens it may feed"},
         {"fuel", 0, NULL, &options->fuel, "N", "Most WebAssembly instructions it may use"},
+        {"network", 0, NULL, &options->network, "RULES",
+         "Let it talk to: * or ADDRESS[/BITS][:PORT] ... (default: no network)"},
         {"interactive", 'i', &options->interactive, NULL, NULL,
          "Send every line of stdin to the inferlet"},
         {"stdout", 0, &options->show_stdout, NULL, NULL, "Show the inferlet's stdout and stderr"},
@@ -292,12 +294,11 @@ static bool number_option(const char *name, const char *text, unsigned long long
 }
 
 static int configure(const struct run_options *options, struct engine_config *config,
-                     char model_path[PATHS_MAX])
+                     struct config_file *file, char model_path[PATHS_MAX])
 {
     struct report report = {0};
-    struct config_file file;
     unsigned long long port = 0;
-    if (config_read(options->config, config, &file, &report))
+    if (config_read(options->config, config, file, &report))
         return complain(&report);
     unsigned long long threads = config->threads;
     unsigned long long seed = config->seed;
@@ -309,9 +310,14 @@ static int configure(const struct run_options *options, struct engine_config *co
         !number_option("fuel", options->fuel, 1, UINT64_MAX, &fuel) ||
         !number_option("port", options->port, 0, 65535, &port))
         return CMD_USAGE;
-    const char *model = options->model ? options->model : file.model[0] ? file.model : NULL;
+    const char *model = options->model ? options->model : file->model[0] ? file->model : NULL;
     if (paths_find_model(model, model_path, &report))
         return complain(&report);
+    if (options->network)
+        config->allow_network = true;
+    config->network_rules = options->network           ? options->network
+                            : file->network_rules[0] ? file->network_rules
+                                                       : NULL;
     config->model_path = model_path;
     config->threads = (uint32_t)threads;
     config->seed = seed;
@@ -433,6 +439,7 @@ int cmd_run(int argc, char **argv)
     struct run_options options = {0};
     struct report report = {0};
     struct engine_config config = engine_config_default();
+    struct config_file file;
     struct engine *engine;
     struct ui_bar bar;
     char model_path[PATHS_MAX];
@@ -441,7 +448,7 @@ int cmd_run(int argc, char **argv)
     int status;
     if (!read_options(&options, argc, argv, &status))
         return status;
-    status = configure(&options, &config, model_path);
+    status = configure(&options, &config, &file, model_path);
     if (status)
         return status;
     if (paths_in_home(programs, "programs"))

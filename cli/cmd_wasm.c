@@ -75,6 +75,7 @@ static int read_options(struct args *args, struct wasm_options *options, int arg
                                       &options->top_count)))
         return CMD_USAGE;
     options->guest = (struct guest_options){.path = args->positionals[0],
+                                            .network = options->guest.network,
                                             .invoke = options->invoke,
                                             .words = args->positionals + 1,
                                             .word_count = args->positional_count - 1,
@@ -202,6 +203,8 @@ static int wasm_run(int argc, char **argv)
     struct wasm_options options = {0};
     const struct args_option table[] = {
         {"invoke", 0, NULL, &options.invoke, "NAME", "Call this export with the words behind FILE"},
+        {"network", 0, NULL, &options.guest.network, "RULES",
+         "Let it talk to: * or ADDRESS[/BITS][:PORT] ... (default: no network)"},
         {"fuel", 0, NULL, &options.fuel, "N", "End it after N instructions"},
         {"memory-mb", 0, NULL, &options.memory_mb, "N", "Limit of its memories (default 4096)"},
         {"json", 0, &options.json, NULL, NULL, "Print how it ended as a last line of JSON"},

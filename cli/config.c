@@ -40,6 +40,7 @@ static const struct key keys[] = {
     {"runtime", "processes", KEY_U32, CONFIG(processes_max)},
     {"runtime", "allow_fs", KEY_BOOL, CONFIG(allow_fs)},
     {"runtime", "allow_network", KEY_BOOL, CONFIG(allow_network)},
+    {"runtime", "network_allowed_hosts", KEY_TEXT, offsetof(struct config_file, network_rules)},
 };
 
 static bool read_number(const char *text, uint64_t max, uint64_t *value)

@@ -4,6 +4,7 @@
  *     [model]    path = FILE.gguf | name = NAME
  *     [engine]   threads page_tokens page_count batch_tokens batch_requests seed
  *     [runtime]  memory_mb fuel token_budget processes allow_fs allow_network
+ *                network_allowed_hosts = * | ADDRESS[/BITS][:PORT[-LAST]] ...
  */
 #ifndef CLI_CONFIG_H
 #define CLI_CONFIG_H
@@ -11,7 +12,8 @@
 #include "engine/engine.h"
 
 struct config_file {
-    char model[4096]; /* empty: not said */
+    char model[4096];         /* empty: not said */
+    char network_rules[4096]; /* the same */
 };
 
 /* Reads `path`, or $PIE_HOME/config.ini when it is NULL, into `config`. */

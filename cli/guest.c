@@ -367,7 +367,10 @@ enum err guest_open(struct guest *guest, const struct guest_options *options,
     guest->stdout_fd = options->stdout_fd;
     guest->binding.ctx_of = ctx_of;
     guest->heap.limit_bytes = HEAP_BYTES_MAX;
-    enum err err = read_component_file(guest, options->path, report);
+    enum err err = options->network ? wasi_net_create(options->network, &guest->net, report)
+                                    : ERR_OK;
+    if (!err)
+        err = read_component_file(guest, options->path, report);
     if (err)
         return err;
     guest->linker = comp_linker_create();
@@ -381,6 +384,7 @@ enum err guest_open(struct guest *guest, const struct guest_options *options,
                                        .heap = &guest->heap,
                                        .args = args,
                                        .arg_count = options->arg_count + 1,
+                                       .net = guest->net,
                                        .stdin_open = true};
     err = wasi_register(guest->linker, &guest->binding, report);
     if (!err)
@@ -395,6 +399,7 @@ void guest_close(struct guest *guest)
 {
     comp_instance_destroy(guest->instance);
     wasi_ctx_destroy(guest->ctx);
+    wasi_net_destroy(guest->net);
     comp_linker_destroy(guest->linker);
     comp_component_unref(guest->component);
     arena_deinit(&guest->arena);
@@ -445,14 +450,18 @@ bool guest_wait(struct guest *guest)
         bool listen = !guest->input_closed && !has_fed;
         uint64_t at = wasi_wait_deadline_ns(guest->ctx), now = clock_now_ns();
         uint64_t pause_ms = at <= now ? 0 : (at - now + 999999) / 1000000;
-        struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
-        if (!listen && at == UINT64_MAX)
+        struct pollfd fds[2] = {{.fd = listen ? STDIN_FILENO : -1, .events = POLLIN},
+                                {.fd = guest->net ? wasi_net_fd(guest->net) : -1,
+                                 .events = POLLIN}}; /* -1 is passed over */
+        if (!listen && at == UINT64_MAX && !guest->net)
             return false;
         int timeout = at == UINT64_MAX ? -1 : pause_ms > INT_MAX ? INT_MAX : (int)pause_ms;
-        int ready = poll(&fd, listen ? 1 : 0, timeout);
+        int ready = poll(fds, 2, timeout);
         if (ready < 0)
             return true; /* a signal */
-        if (ready > 0) {
+        if (ready > 0 && fds[1].revents)
+            wasi_net_dispatch(guest->net);
+        if (ready > 0 && fds[0].revents) {
             has_fed = true;
             if (!feed(guest)) {
                 guest->input_closed = true;

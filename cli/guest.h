@@ -21,6 +21,7 @@ struct guest_options {
     size_t arg_count;
     uint64_t memory_bytes_max; /* 0 = 4 GiB */
     int stdout_fd;             /* where the program's standard output goes */
+    const char *network;       /* rules as wasi_net_create has them; NULL = none */
 };
 
 /* Zero-initialise; stays where it is while open. */
@@ -30,6 +31,7 @@ struct guest {
     struct comp_instance *instance;
     struct wasi_binding binding;
     struct wasi_ctx *ctx;
+    struct wasi_net *net; /* NULL: none */
     struct mem_heap heap; /* WASI's: bytes that come in and are not read */
     struct arena arena;
     int stdout_fd;

@@ -16,6 +16,7 @@
 #include "engine/sched/sched.h"
 #include "engine/text/tok.h"
 #include "interp/component/component.h"
+#include "interp/wasi/wasi.h"
 #include "models/gguf_write.h"
 #include "models/model.h"
 
@@ -42,13 +43,14 @@ struct engine {
     struct prog_store *programs;
     struct rt *rt;
     char *model_name, *scratch;
+    struct wasi_net *net;
     struct listener *listeners;      /* of the processes that live */
     struct wasm_store_limits limits; /* of a trial instance */
 };
 
 struct engine_config engine_config_default(void)
 {
-    return (struct engine_config){.seed = 42, .allow_network = true};
+    return (struct engine_config){.seed = 42};
 }
 
 /* ---- opening ------------------------------------------------------------------------------ */
@@ -170,6 +172,18 @@ static enum err open_model(struct engine *engine, const struct engine_config *co
     return backend_cpu_create(&cpu, &engine->backend, report);
 }
 
+static enum err open_network(struct engine *engine, const struct engine_config *config,
+                             struct report *report)
+{
+    if (!config->allow_network)
+        return ERR_OK;
+    const char *rules = config->network_rules != NULL ? config->network_rules : "*";
+    enum err err = wasi_net_create(rules, &engine->net, report);
+    if (err == ERR_OK)
+        engine->bell.other = wasi_net_fd(engine->net);
+    return err;
+}
+
 static enum err open_runtime(struct engine *engine, const struct engine_config *config,
                              struct report *report)
 {
@@ -181,6 +195,8 @@ static enum err open_runtime(struct engine *engine, const struct engine_config *
     if (engine->linker == NULL)
         return err_set(report, ERR_MEMORY, "out of memory for the linker");
     err = host_register(engine->linker, report);
+    if (err == ERR_OK)
+        err = open_network(engine, config, report);
     if (err == ERR_OK)
         err = prog_store_create(config->programs_dir, config->standard_programs_dir,
                                 &engine->programs, report);
@@ -209,6 +225,7 @@ static enum err open_runtime(struct engine *engine, const struct engine_config *
                                                 : stall,
         .processes_max = config->processes_max,
         .scratch_directory = engine->scratch,
+        .net = engine->net,
     };
     return rt_create(&rt, &engine->rt, report);
 }
@@ -276,6 +293,7 @@ void engine_close(struct engine *engine)
     rt_bell_close(&engine->bell);
     mem_free(NULL, engine->model_name);
     mem_free(NULL, engine->scratch);
+    wasi_net_destroy(engine->net);
     mem_free(NULL, engine);
 }
 

@@ -36,6 +36,9 @@ struct engine_config {
     uint32_t processes_max;   /* more wait in line; 0 = no limit */
     bool allow_fs;
     bool allow_network;
+    /* Addresses that inferlets may talk to when they have a network (wasi_net_create);
+     * NULL = all. */
+    const char *network_rules;
     /* Called while the model is packed; `done` of `total` bytes. May be NULL. */
     void (*progress)(void *user, uint64_t done, uint64_t total);
     void *progress_user;

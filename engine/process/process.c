@@ -196,6 +196,11 @@ static void write_output(void *user, enum wasi_output output, const char *data, 
     proc_emit(user, output == WASI_STDOUT ? PROC_STDOUT : PROC_STDERR, data, bytes);
 }
 
+static void wake(void *user)
+{
+    proc_wake(user);
+}
+
 /* The process's own directory under the scratch directory. */
 static enum err make_scratch(struct proc *proc, struct report *report)
 {
@@ -236,7 +241,10 @@ enum err proc_start(struct proc *proc, struct report *report)
         return err;
     struct wasi_preopen preopen = {"/scratch", proc->scratch, true};
     struct wasi_config config = {
-        .host = {.write = write_output, .user = proc},
+        .host = {.write = write_output,
+                 .wake = wake,
+                 .user = proc},
+        .net = proc->env->net,
         .heap = &proc->heap,
         .preopens = &preopen,
         .preopen_count = proc->scratch != NULL ? 1 : 0,

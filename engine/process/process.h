@@ -80,6 +80,7 @@ struct proc_env {
     uint64_t fuel_max;             /* in all; 0 = no limit */
     uint64_t fuel_stall_max;       /* without a wait; 0 = no limit */
     const char *scratch_directory; /* processes get /scratch under it; NULL: no files */
+    struct wasi_net *net; /* NULL: no network */
 
     struct proc *ready_first, *ready_last;
     size_t ready_count;

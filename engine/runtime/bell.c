@@ -10,6 +10,7 @@
 
 enum err rt_bell_open(struct rt_bell *bell, struct report *report)
 {
+    bell->other = -1;
     bell->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (bell->fd >= 0)
         return ERR_OK;
@@ -36,12 +37,13 @@ void rt_bell_ring(void *user)
 
 void rt_bell_wait(struct rt_bell *bell, uint64_t timeout_ns)
 {
-    struct pollfd poll_ = {.fd = bell->fd, .events = POLLIN};
+    struct pollfd polls[2] = {{.fd = bell->fd, .events = POLLIN},
+                              {.fd = bell->other, .events = POLLIN}}; /* -1 is passed over */
     struct timespec time_ = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
                              .tv_nsec = (long)(timeout_ns % 1000000000u)};
     /* An interruption by a signal is a return, too: whoever waits looks around. */
     if (timeout_ns != 0)
-        (void)ppoll(&poll_, 1, timeout_ns == UINT64_MAX ? NULL : &time_, NULL);
+        (void)ppoll(polls, 2, timeout_ns == UINT64_MAX ? NULL : &time_, NULL);
     uint64_t rings;
     ssize_t got = read(bell->fd, &rings, sizeof rings);
     (void)got;

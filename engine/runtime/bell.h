@@ -8,6 +8,7 @@
 
 struct rt_bell {
     int fd;
+    int other; /* a descriptor that rings, too, while it is readable; -1: none */
 };
 
 enum err rt_bell_open(struct rt_bell *bell, struct report *report) ERR_MUST_USE;

@@ -17,6 +17,7 @@
 #include "engine/base/vec.h"
 #include "engine/program/program.h"
 #include "engine/sched/sched.h"
+#include "interp/wasi/wasi.h"
 
 enum {
     SLICE_FUEL = 400000,    /* instructions: well below a millisecond */
@@ -320,6 +321,8 @@ size_t rt_turn(struct rt *rt, int timeout_ms)
     rt_bell_wait(rt->config.bell, time_to_wait(rt, timeout_ms));
     rt->busy = false;
     struct sched *sched = rt->env.model.sched;
+    if (rt->env.net != NULL)
+        wasi_net_dispatch(rt->env.net);
     admit(rt);
     hear_timers(rt);
     /* Twice: whom a finished step wakes shall be in the next one. */
@@ -376,6 +379,7 @@ enum err rt_create(const struct rt_config *config, struct rt **out, struct repor
         .fuel_max = config->fuel_max,
         .fuel_stall_max = config->fuel_stall_max,
         .scratch_directory = config->scratch_directory,
+        .net = config->net,
         .launch = launch_child,
         .cancel = cancel,
         .runtime = rt,

@@ -30,6 +30,7 @@ struct rt_config {
     uint32_t processes_max; /* that run at once; 0 = no limit. A child may run in the place of its
                                waiting parent */
     const char *scratch_directory; /* NULL: no file system */
+    struct wasi_net *net; /* NULL: no network; the bell listens to its sockets */
 };
 
 enum { RT_PROCESSES_MAX = 100000 }; /* that live, in line or running */

@@ -21,7 +21,9 @@ struct wasi_pollable *wasi_pollable_at(struct wasi_ctx *ctx, uint64_t deadline_n
 
 /* What the instance waits for now: any of these. */
 struct wasi_wait {
-    bool is_waiting, for_stdin;
+    bool is_waiting;
+    bool (*ready)(void *object); /* one thing that is no pollable; may be NULL */
+    void *object;
     uint64_t deadline_ns;
     struct {
         struct wasi_pollable **items;
@@ -31,22 +33,51 @@ struct wasi_wait {
 
 /* ---- resources --------------------------------------------------------------------------- */
 
-enum wasi_stream_kind { WASI_STREAM_STANDARD, WASI_STREAM_FILE };
+enum wasi_stream_kind {
+    WASI_STREAM_STANDARD, WASI_STREAM_FILE, WASI_STREAM_OBJECT, WASI_STREAM_DROPPED,
+};
+
+/* What reads, writes and states of streams answer beside counts: 0 is "not yet", errors are
+ * negative errno. */
+enum { WASI_CLOSED = INT32_MIN };
+
+/* A stream over something else: a socket, a body. */
+struct wasi_input_ops {
+    bool (*ready)(void *object); /* read has an answer other than "not yet" */
+    /* Bytes taken (at most `bytes` > 0), 0, WASI_CLOSED or an error. */
+    int64_t (*read)(void *object, uint8_t *out, size_t bytes);
+    void (*drop)(void *object);
+};
+struct wasi_out_ops {
+    /* How many bytes `write` takes now; 0, WASI_CLOSED or an error. */
+    int64_t (*room)(void *object);
+    /* Takes all of them (at most `room`): 0, or an error. */
+    int (*write)(void *object, const uint8_t *data, size_t bytes);
+    /* 1 when all that was written is gone; 0, WASI_CLOSED or an error. */
+    int (*flushed)(void *object);
+    void (*drop)(void *object);
+};
 
 struct wasi_input {
     struct wasi_ctx *ctx;
     enum wasi_stream_kind kind;
+    uint32_t refs;   /* pollables of it */
     int fd;          /* FILE: own duplicate */
     uint64_t offset; /* FILE */
+    const struct wasi_input_ops *ops; /* OBJECT */
+    void *object;
 };
 
 struct wasi_out {
     struct wasi_ctx *ctx;
     enum wasi_stream_kind kind;
+    uint32_t refs;           /* pollables of it */
     enum wasi_output output; /* STANDARD */
     int fd;                  /* FILE: own duplicate */
     bool is_append;
     uint64_t offset;
+    const struct wasi_out_ops *ops; /* OBJECT */
+    void *object;
 };
 
 struct wasi_error {
@@ -74,6 +105,8 @@ struct wasi_ctx {
     size_t input_at; /* bytes of `input` already read */
     bool input_closed;
     struct wasi_wait wait;
+    struct wasi_net *net; /* NULL: denied */
+    uint32_t socket_count;
     bool has_exited;
     uint32_t exit_status;
 };
@@ -85,6 +118,8 @@ void wasi_put(const struct wasi_ctx *ctx, enum wasi_output output, const char *d
 void wasi_exit(struct wasi_ctx *ctx, uint32_t status);
 /* Bytes that stdin has now. */
 size_t wasi_stdin_left(const struct wasi_ctx *ctx);
+/* True when a read of stdin has an answer; `ctx` is a context. */
+bool wasi_stdin_ready(void *ctx);
 /* Takes up to `bytes` of them. */
 size_t wasi_stdin_take(struct wasi_ctx *ctx, void *out, size_t bytes);
 
@@ -135,7 +170,11 @@ enum err wasi_http_register(struct comp_linker *linker, struct wasi_binding *bin
 enum err wasi_preview1_register(struct comp_linker *linker, struct wasi_binding *binding,
                                 struct report *report) ERR_MUST_USE;
 
-/* io.c: NULL when memory is out. */
+/* Waits until `ready(object)`; what COMP_HOST_WAIT waits for. */
+enum comp_host_result wasi_wait_object(struct comp_host_call *call, struct wasi_ctx *ctx,
+                                       bool (*ready)(void *object), void *object);
+
+/* io.c: NULL when memory is out. An OBJECT stream's `ops` and `object` are set by the caller. */
 struct wasi_input *wasi_input_create(struct wasi_ctx *ctx, enum wasi_stream_kind kind);
 struct wasi_out *wasi_out_create(struct wasi_ctx *ctx, enum wasi_stream_kind kind);
 void wasi_input_drop(void *host, void *rep);

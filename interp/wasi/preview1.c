@@ -209,7 +209,8 @@ static enum wasm_host_result fd_read(struct wasm_host_call *call, void *user)
         return done(&p, E_INVAL);
     if (!wasi_stdin_left(p.ctx) && !p.ctx->input_closed) {
         wasi_wait_begin(p.ctx);
-        p.ctx->wait.for_stdin = true;
+        p.ctx->wait.ready = wasi_stdin_ready;
+        p.ctx->wait.object = p.ctx;
         return wait_return(&p);
     }
     wasi_wait_end(p.ctx);
@@ -368,7 +369,10 @@ static enum wasm_host_result poll_oneoff(struct wasm_host_call *call, void *user
     if (ready == 0) {
         wasi_wait_begin(p.ctx);
         p.ctx->wait.deadline_ns = first_ns;
-        p.ctx->wait.for_stdin = for_stdin;
+        if (for_stdin) {
+            p.ctx->wait.ready = wasi_stdin_ready;
+            p.ctx->wait.object = p.ctx;
+        }
         return wait_return(&p);
     }
     wasi_wait_end(p.ctx);

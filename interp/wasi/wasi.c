@@ -57,6 +57,7 @@ enum err wasi_ctx_create(const struct wasi_config *config, struct wasi_ctx **out
         return err_set(report, ERR_MEMORY, "no memory for a WASI context");
     ctx->heap = config->heap;
     ctx->host = config->host;
+    ctx->net = config->net;
     ctx->input_closed = !config->stdin_open;
     arena_init(&ctx->strings, ctx->heap);
     ctx->args = copy_strings(&ctx->strings, config->args, config->arg_count);
@@ -173,7 +174,7 @@ bool wasi_wait_ready(const struct wasi_ctx *ctx)
     const struct wasi_wait *wait = &ctx->wait;
     if (!wait->is_waiting)
         return false;
-    if (wait->for_stdin && (ctx->input_closed || wasi_stdin_left(ctx)))
+    if (wait->ready && wait->ready(wait->object))
         return true;
     if (wait->deadline_ns != UINT64_MAX && wasi_now_ns(ctx) >= wait->deadline_ns)
         return true;
@@ -190,7 +191,8 @@ uint64_t wasi_wait_deadline_ns(const struct wasi_ctx *ctx)
 
 void wasi_wait_end(struct wasi_ctx *ctx)
 {
-    ctx->wait.is_waiting = ctx->wait.for_stdin = false;
+    ctx->wait.is_waiting = false;
+    ctx->wait.ready = NULL;
     ctx->wait.deadline_ns = UINT64_MAX;
     ctx->wait.pollables.count = 0;
 }
@@ -211,6 +213,15 @@ enum comp_host_result wasi_wait_return(struct comp_host_call *call, struct wasi_
     call->state->data = ctx;
     call->state->on_abandon = forget;
     return COMP_HOST_WAIT;
+}
+
+enum comp_host_result wasi_wait_object(struct comp_host_call *call, struct wasi_ctx *ctx,
+                                       bool (*ready)(void *object), void *object)
+{
+    wasi_wait_begin(ctx);
+    ctx->wait.ready = ready;
+    ctx->wait.object = object;
+    return wasi_wait_return(call, ctx);
 }
 
 struct wasi_pollable *wasi_pollable_create(struct wasi_ctx *ctx,

@@ -1,4 +1,4 @@
-/* WASI 0.2 (cli, io, clocks, random, filesystem; sockets and http refuse politely) and the part
+/* WASI 0.2 (cli, io, clocks, random, filesystem, sockets; http refuses politely) and the part
  * of preview 1 that C programs need, for any embedder.
  *
  *     binding   how WASI's functions find the context of the instance that calls: given once, when
@@ -54,8 +54,28 @@ struct wasi_host {
     uint64_t (*monotonic_ns)(void *user);                   /* NULL: clock_now_ns */
     uint64_t (*wall_ns)(void *user);                        /* NULL: clock_wall_ns */
     void (*random)(void *user, uint8_t *out, size_t bytes); /* NULL: the system's */
+    /* Something that the guest may wait for has happened on the network: run it again. */
+    void (*wake)(void *user);
     void *user;
 };
+
+/* ---- network ----------------------------------------------------------------------------- */
+
+/* The sockets of any number of contexts of one thread. Name lookups run on threads of their own. */
+struct wasi_net;
+
+/* `rules` say to which addresses guests may bind, connect and send: "*" for all, or any number,
+ * separated by commas or spaces, of
+ *     ADDRESS[/BITS][:PORT[-LAST]]      an IPv6 address with a port in brackets: [::1]:80
+ * Names are looked up whatever the rules say. ERR_INVALID names the rule that is wrong. */
+enum err wasi_net_create(const char *rules, struct wasi_net **net,
+                         struct report *report) ERR_MUST_USE;
+/* After all contexts that use it. */
+void wasi_net_destroy(struct wasi_net *net);
+/* Readable (for poll) when wasi_net_dispatch has something to do. */
+int wasi_net_fd(const struct wasi_net *net);
+/* Moves bytes, and wakes (struct wasi_host) the contexts for which something happened. */
+void wasi_net_dispatch(struct wasi_net *net);
 
 struct wasi_preopen {
     const char *guest_path; /* "/scratch" */
@@ -72,6 +92,7 @@ struct wasi_config {
     size_t environment_count;
     const struct wasi_preopen *preopens;
     size_t preopen_count;
+    struct wasi_net *net; /* borrowed; NULL: the network is denied */
     bool stdin_open; /* bytes will come by wasi_stdin_feed; otherwise stdin is at its end */
 };
 
