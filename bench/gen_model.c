@@ -1,9 +1,9 @@
 /* links: models
  * Writes a GGUF model of a real model's shape with random weights, for timing:
  *   gen_model SHAPE TYPE FILE
- * SHAPE: qwen3-0.6b, llama-3.2-1b, 15m. TYPE: f32 f16 bf16 q8_0 q4_0 q4_k_m q6_k. Streams to the
- * file: memory stays small. The vocabulary is made of numbered words, so that other engines load
- * it, too. */
+ * SHAPE: qwen3-0.6b, llama-3.2-1b, 15m. TYPE: f32 f16 bf16 q8_0 q4_0 q4_k_m q6_k q4_1 q5_0 q5_1
+ * q2_k q3_k q5_k_m iq4_nl iq4_xs mxfp4. Streams to the file: memory stays small. The vocabulary is
+ * made of numbered words, so that other engines load it, too. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -99,7 +99,16 @@ static void fill(enum gguf_tensor_type type, uint8_t *data, size_t bytes, bool v
     } scales[] = {{GGUF_TENSOR_Q8_0, 34, 0, 0x0C6E, 0, 0x0C6E},
                   {GGUF_TENSOR_Q4_0, 18, 0, 0x1C70, 0, 0x1C70},
                   {GGUF_TENSOR_Q4_K, 144, 0, 0x04F0, 2, 0x10A0},
-                  {GGUF_TENSOR_Q6_K, 210, 208, 0x0102, 208, 0x0102}};
+                  {GGUF_TENSOR_Q6_K, 210, 208, 0x0102, 208, 0x0102},
+                  {GGUF_TENSOR_Q4_1, 20, 0, 0x1C70, 2, 0xA828},
+                  {GGUF_TENSOR_Q5_0, 22, 0, 0x1870, 0, 0x1870},
+                  {GGUF_TENSOR_Q5_1, 24, 0, 0x1870, 2, 0xA830},
+                  {GGUF_TENSOR_Q2_K, 84, 80, 0x15D0, 82, 0x1860},
+                  {GGUF_TENSOR_Q3_K, 110, 108, 0x0FA0, 108, 0x0FA0},
+                  {GGUF_TENSOR_Q5_K, 176, 0, 0x0290, 2, 0x10F8},
+                  {GGUF_TENSOR_IQ4_NL, 18, 0, 0x0CB0, 0, 0x0CB0},
+                  {GGUF_TENSOR_IQ4_XS, 136, 0, 0x0102, 0, 0x0102},
+                  {GGUF_TENSOR_MXFP4, 17, 0, 0, 0, 0}};
     for (size_t i = 0; i + 8 <= bytes; i += 8) {
         uint64_t bits = random_u64();
         memcpy(data + i, &bits, 8);
@@ -112,9 +121,13 @@ static void fill(enum gguf_tensor_type type, uint8_t *data, size_t bytes, bool v
         data[i + 1] = (uint8_t)((data[i + 1] & 0x83) | 0x24);
     for (size_t i = 0; type == GGUF_TENSOR_BF16 && i < bytes; i += 2)
         data[i + 1] = (uint8_t)((data[i + 1] & 0x80) | 0x3C);
-    for (unsigned s = 0; s < 4; s++)
+    for (unsigned s = 0; s < sizeof scales / sizeof *scales; s++)
         for (size_t i = 0; scales[s].type == type && i + scales[s].block <= bytes;
              i += scales[s].block) {
+            if (type == GGUF_TENSOR_MXFP4) { /* an exponent */
+                data[i] = 120;
+                continue;
+            }
             memcpy(data + i + scales[s].at, &scales[s].value, 2);
             memcpy(data + i + scales[s].at2, &scales[s].value2, 2);
         }
@@ -131,16 +144,27 @@ int main(int argc, char **argv)
                  {"q8_0", GGUF_TENSOR_Q8_0, GGUF_TENSOR_Q8_0},
                  {"q4_0", GGUF_TENSOR_Q4_0, GGUF_TENSOR_Q4_0},
                  {"q4_k_m", GGUF_TENSOR_Q4_K, GGUF_TENSOR_Q6_K},
-                 {"q6_k", GGUF_TENSOR_Q6_K, GGUF_TENSOR_Q6_K}};
+                 {"q6_k", GGUF_TENSOR_Q6_K, GGUF_TENSOR_Q6_K},
+                 {"q4_1", GGUF_TENSOR_Q4_1, GGUF_TENSOR_Q4_1},
+                 {"q5_0", GGUF_TENSOR_Q5_0, GGUF_TENSOR_Q5_0},
+                 {"q5_1", GGUF_TENSOR_Q5_1, GGUF_TENSOR_Q5_1},
+                 {"q2_k", GGUF_TENSOR_Q2_K, GGUF_TENSOR_Q2_K},
+                 {"q3_k", GGUF_TENSOR_Q3_K, GGUF_TENSOR_Q3_K},
+                 {"q5_k_m", GGUF_TENSOR_Q5_K, GGUF_TENSOR_Q6_K},
+                 {"iq4_nl", GGUF_TENSOR_IQ4_NL, GGUF_TENSOR_IQ4_NL},
+                 {"iq4_xs", GGUF_TENSOR_IQ4_XS, GGUF_TENSOR_IQ4_XS},
+                 {"mxfp4", GGUF_TENSOR_MXFP4, GGUF_TENSOR_MXFP4}};
+    enum { TYPES = sizeof types / sizeof *types };
     const struct shape *s = NULL;
     unsigned type = 0;
     for (unsigned i = 0; argc == 4 && i < 3; i++)
         s = strcmp(argv[1], shapes[i].name) == 0 ? &shapes[i] : s;
-    while (argc == 4 && type < 7 && strcmp(argv[2], types[type].name) != 0)
+    while (argc == 4 && type < TYPES && strcmp(argv[2], types[type].name) != 0)
         type++;
-    if (!s || type == 7) {
+    if (!s || type == TYPES) {
         fprintf(stderr, "gen_model qwen3-0.6b|llama-3.2-1b|15m "
-                        "f32|f16|bf16|q8_0|q4_0|q4_k_m|q6_k FILE\n");
+                        "f32|f16|bf16|q8_0|q4_0|q4_k_m|q6_k|q4_1|q5_0|q5_1|q2_k|q3_k|q5_k_m|"
+                        "iq4_nl|iq4_xs|mxfp4 FILE\n");
         return 2;
     }
     enum gguf_tensor_type most = types[type].most, more = types[type].more;

@@ -6,6 +6,7 @@
  * Tiles are functions with constant sizes, inlined into loops that cover any size with them. */
 #include <math.h>
 
+#include "simd/forms.h"
 #include "simd/kernels.h"
 
 #define UNROLL _Pragma("GCC unroll 16")
@@ -351,6 +352,8 @@ INT_MATMUL(tile_q4_0)
 INT_MATMUL(tile_q4_k)
 INT_MATMUL(tile_q6_k)
 
+#include "simd/lanes_forms.h"
+
 #if !defined(LANES_ONLY_INT)
 
 #if TILE_REGISTERS == 32
@@ -687,6 +690,7 @@ void FILL(struct simd_table *table)
     table->matmul[SIMD_Q4_0] = tile_q4_0_matmul;
     table->matmul[SIMD_Q4_K] = tile_q4_k_matmul;
     table->matmul[SIMD_Q6_K] = tile_q6_k_matmul;
+    fill_forms(table);
 #if !defined(LANES_ONLY_INT)
     table->matmul[SIMD_F32] = tile_f32_matmul;
     table->matmul[SIMD_F16] = tile_f16_matmul;

@@ -10,10 +10,12 @@
  *       groups x [16 rows x 2 u8 mins]; then 8 groups of 32 columns as Q4_0's nibbles, 0 .. 15.
  * Q6_K: [block][16 f16 d], padded to 64; then per block of 256 columns: 16 groups x [16 int8
  *       scales]; 8 x (4 x [16 x 4] bytes of low nibbles as Q4_0's); 8 x (2 x [16 x 4] bytes of high
- *       bits: vector h, bits 2j and 2j + 1, belongs to columns 16h + 4j .. 16h + 4j + 3); 0 .. 63. */
+ *       bits: vector h, bits 2j and 2j + 1, belongs to columns 16h + 4j .. 16h + 4j + 3); 0 .. 63.
+ * The other types: simd/forms.h. */
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "simd/forms.h"
 #include "simd/simd.h"
 
 struct format {
@@ -26,6 +28,11 @@ static const struct format formats[SIMD_TYPE_COUNT] = {
     [SIMD_BF16] = {1, 2, SIMD_ACT_F32},      [SIMD_Q8_0] = {32, 34, SIMD_ACT_Q32},
     [SIMD_Q4_0] = {32, 18, SIMD_ACT_Q32},    [SIMD_Q4_K] = {256, 144, SIMD_ACT_Q256},
     [SIMD_Q6_K] = {256, 210, SIMD_ACT_Q256},
+    [SIMD_Q4_1] = {32, 20, SIMD_ACT_Q32},    [SIMD_Q5_0] = {32, 22, SIMD_ACT_Q32},
+    [SIMD_Q5_1] = {32, 24, SIMD_ACT_Q32},    [SIMD_Q2_K] = {256, 84, SIMD_ACT_Q256},
+    [SIMD_Q3_K] = {256, 110, SIMD_ACT_Q256}, [SIMD_Q5_K] = {256, 176, SIMD_ACT_Q256},
+    [SIMD_IQ4_NL] = {32, 18, SIMD_ACT_Q32},  [SIMD_IQ4_XS] = {256, 136, SIMD_ACT_Q256},
+    [SIMD_MXFP4] = {32, 17, SIMD_ACT_Q32},
 };
 
 enum simd_act simd_act_of(enum simd_type type)
@@ -50,6 +57,9 @@ size_t simd_panel_bytes(enum simd_type type, uint32_t columns)
     case SIMD_Q4_0: return simd_align64(blocks * 32) + blocks * 256;
     case SIMD_Q4_K: return blocks * 2368;
     case SIMD_Q6_K: return simd_align64(blocks * 32) + blocks * 3328;
+    case SIMD_Q4_1: case SIMD_Q5_0: case SIMD_Q5_1: case SIMD_Q2_K: case SIMD_Q3_K:
+    case SIMD_Q5_K: case SIMD_IQ4_NL: case SIMD_IQ4_XS: case SIMD_MXFP4:
+        return simd_form_values_at(type, blocks) + blocks * simd_form_block(type);
     case SIMD_TYPE_COUNT: break;
     }
     UNREACHABLE();
@@ -70,19 +80,6 @@ size_t simd_act_bytes(enum simd_act act, uint32_t columns)
 }
 
 /* ---- Single rows of a block ---------------------------------------------------------------- */
-
-/* The 8 six-bit scales and 8 six-bit mins of a Q4_K block, packed in 12 bytes: the first four
- * have their six bits in bytes 0-3 and 4-7; the upper two bits of those bytes and the nibbles of
- * bytes 8-11 make the last four. */
-static void q4k_scales(const uint8_t *packed, uint8_t scales[8], uint8_t mins[8])
-{
-    for (unsigned i = 0; i < 4; i++) {
-        scales[i] = packed[i] & 63;
-        mins[i] = packed[i + 4] & 63;
-        scales[i + 4] = (uint8_t)((packed[i + 8] & 15) | (packed[i] >> 6) << 4);
-        mins[i + 4] = (uint8_t)((packed[i + 8] >> 4) | (packed[i + 4] >> 6) << 4);
-    }
-}
 
 /* Nibbles of the Q4_K block in column order: each 32 bytes hold 32 columns in the low nibbles and
  * the next 32 in the high ones. */
@@ -140,7 +137,7 @@ void simd_unpack_row(enum simd_type type, uint32_t columns, const uint8_t *row, 
             }
             break;
         case SIMD_Q4_K:
-            q4k_scales(row + 4, scales, mins);
+            simd_k_scales(row + 4, scales, mins);
             q4k_values(row + 16, values);
             for (unsigned i = 0; i < 256; i++)
                 out[c + i] = half_at(row) * (float)scales[i / 32] * (float)values[i] -
@@ -151,6 +148,10 @@ void simd_unpack_row(enum simd_type type, uint32_t columns, const uint8_t *row, 
             for (unsigned i = 0; i < 256; i++)
                 out[c + i] = half_at(row + 208) * (float)(int8_t)row[192 + i / 16] *
                              (float)(values[i] - 32);
+            break;
+        case SIMD_Q4_1: case SIMD_Q5_0: case SIMD_Q5_1: case SIMD_Q2_K: case SIMD_Q3_K:
+        case SIMD_Q5_K: case SIMD_IQ4_NL: case SIMD_IQ4_XS: case SIMD_MXFP4:
+            simd_form_unpack(type, row, out + c);
             break;
         case SIMD_TYPE_COUNT: UNREACHABLE();
         }
@@ -202,7 +203,7 @@ static void pack_q4_k(size_t blocks, unsigned lane, const uint8_t *row, uint8_t 
         uint8_t scales[8], mins[8], *q = panel + 320 + lane * 4;
         memcpy(panel + lane * 2, row, 2);
         memcpy(panel + 32 + lane * 2, row + 2, 2);
-        q4k_scales(row + 4, scales, mins);
+        simd_k_scales(row + 4, scales, mins);
         for (unsigned g = 0; g < 8; g++) {
             panel[64 + g * 16 + lane] = scales[g];
             panel[192 + g / 2 * 32 + lane * 2 + g % 2] = mins[g];
@@ -276,6 +277,10 @@ void simd_pack_panel(enum simd_type type, uint32_t columns, const uint8_t *const
         case SIMD_Q4_0: pack_q4_0(blocks, lane, row, panel); break;
         case SIMD_Q4_K: pack_q4_k(blocks, lane, row, panel); break;
         case SIMD_Q6_K: pack_q6_k(blocks, lane, row, panel); break;
+        case SIMD_Q4_1: case SIMD_Q5_0: case SIMD_Q5_1: case SIMD_Q2_K: case SIMD_Q3_K:
+        case SIMD_Q5_K: case SIMD_IQ4_NL: case SIMD_IQ4_XS: case SIMD_MXFP4:
+            simd_form_pack(type, blocks, lane, row, panel);
+            break;
         case SIMD_TYPE_COUNT: UNREACHABLE();
         }
     }

@@ -24,7 +24,9 @@ enum { SIMD_LANES = 16 };
 
 /* Element formats of weight matrices that have kernels. */
 enum simd_type {
-    SIMD_F32, SIMD_F16, SIMD_BF16, SIMD_Q8_0, SIMD_Q4_0, SIMD_Q4_K, SIMD_Q6_K, SIMD_TYPE_COUNT,
+    SIMD_F32, SIMD_F16, SIMD_BF16, SIMD_Q8_0, SIMD_Q4_0, SIMD_Q4_K, SIMD_Q6_K,
+    SIMD_Q4_1, SIMD_Q5_0, SIMD_Q5_1, SIMD_Q2_K, SIMD_Q3_K, SIMD_Q5_K, SIMD_IQ4_NL, SIMD_IQ4_XS,
+    SIMD_MXFP4, SIMD_TYPE_COUNT,
 };
 
 /* What a weight format multiplies with: floats, or int8 with one scale per 32 or 256 columns. */

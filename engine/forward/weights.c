@@ -19,6 +19,15 @@ bool weights_type(enum gguf_tensor_type format, enum simd_type *type)
     case GGUF_TENSOR_Q4_0: *type = SIMD_Q4_0; return true;
     case GGUF_TENSOR_Q4_K: *type = SIMD_Q4_K; return true;
     case GGUF_TENSOR_Q6_K: *type = SIMD_Q6_K; return true;
+    case GGUF_TENSOR_Q4_1: *type = SIMD_Q4_1; return true;
+    case GGUF_TENSOR_Q5_0: *type = SIMD_Q5_0; return true;
+    case GGUF_TENSOR_Q5_1: *type = SIMD_Q5_1; return true;
+    case GGUF_TENSOR_Q2_K: *type = SIMD_Q2_K; return true;
+    case GGUF_TENSOR_Q3_K: *type = SIMD_Q3_K; return true;
+    case GGUF_TENSOR_Q5_K: *type = SIMD_Q5_K; return true;
+    case GGUF_TENSOR_IQ4_NL: *type = SIMD_IQ4_NL; return true;
+    case GGUF_TENSOR_IQ4_XS: *type = SIMD_IQ4_XS; return true;
+    case GGUF_TENSOR_MXFP4: *type = SIMD_MXFP4; return true;
     default: return false;
     }
 }

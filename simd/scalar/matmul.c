@@ -161,6 +161,7 @@ void simd_fill_scalar(struct simd_table *table)
     table->matmul[SIMD_Q4_0] = matmul_q4_0;
     table->matmul[SIMD_Q4_K] = matmul_q4_k;
     table->matmul[SIMD_Q6_K] = matmul_q6_k;
+    simd_fill_scalar_forms(table);
     simd_fill_scalar_rows(table);
     simd_fill_scalar_attention(table);
 }

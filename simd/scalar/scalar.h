@@ -4,6 +4,7 @@
 
 #include "simd/kernels.h"
 
+void simd_fill_scalar_forms(struct simd_table *table);
 void simd_fill_scalar_rows(struct simd_table *table);
 void simd_fill_scalar_attention(struct simd_table *table);
 

@@ -21,6 +21,9 @@ static const struct {
 } formats[] = {
     {"f16", SIMD_F16, 1},       {"bf16", SIMD_BF16, 1},     {"q8_0", SIMD_Q8_0, 32},
     {"q4_0", SIMD_Q4_0, 32},    {"q4_K", SIMD_Q4_K, 256},   {"q6_K", SIMD_Q6_K, 256},
+    {"q4_1", SIMD_Q4_1, 32},    {"q5_0", SIMD_Q5_0, 32},    {"q5_1", SIMD_Q5_1, 32},
+    {"q2_K", SIMD_Q2_K, 256},   {"q3_K", SIMD_Q3_K, 256},   {"q5_K", SIMD_Q5_K, 256},
+    {"iq4_nl", SIMD_IQ4_NL, 32}, {"iq4_xs", SIMD_IQ4_XS, 256}, {"mxfp4", SIMD_MXFP4, 32},
 };
 
 /* The value of every column out of the packed panel: the product with a row that is 1 in one
@@ -86,7 +89,7 @@ static void blocks_equal_ggml(void **state)
         checked++;
     }
     (void)fclose(file);
-    assert_int_equal(checked, 2 * 24 + 2 * 3 + 2 * 2);
+    assert_int_equal(checked, 2 * 24 + 7 * 3 + 6 * 2);
 }
 
 int main(void)

@@ -39,6 +39,31 @@ static uint16_t small_half(void)
     return simd_f32_to_f16(random_float() * 0.1f);
 }
 
+/* Where a quantised type's blocks have their scales (MXFP4: an exponent). */
+static const struct {
+    uint32_t columns, at[2]; /* equal: one scale */
+} scales[SIMD_TYPE_COUNT] = {
+    [SIMD_Q8_0] = {32, {0, 0}},     [SIMD_Q4_0] = {32, {0, 0}},    [SIMD_Q4_K] = {256, {0, 2}},
+    [SIMD_Q6_K] = {256, {208, 208}}, [SIMD_Q4_1] = {32, {0, 2}},   [SIMD_Q5_0] = {32, {0, 0}},
+    [SIMD_Q5_1] = {32, {0, 2}},     [SIMD_Q2_K] = {256, {80, 82}}, [SIMD_Q3_K] = {256, {108, 108}},
+    [SIMD_Q5_K] = {256, {0, 2}},    [SIMD_IQ4_NL] = {32, {0, 0}},  [SIMD_IQ4_XS] = {256, {0, 0}},
+    [SIMD_MXFP4] = {32, {0, 0}},
+};
+
+static void fill_scales(enum simd_type type, uint32_t columns, uint8_t *row)
+{
+    uint32_t block = scales[type].columns;
+    size_t bytes = simd_row_bytes(type, block);
+    for (uint32_t b = 0; b < columns / block; b++) {
+        if (type == SIMD_MXFP4)
+            row[b * bytes] = (uint8_t)(b % 32 == 31 ? random_u32() % 2 : 115 + random_u32() % 12);
+        for (unsigned i = 0; i < 2 && type != SIMD_MXFP4; i++) {
+            uint16_t half = small_half();
+            memcpy(row + b * bytes + scales[type].at[i], &half, 2);
+        }
+    }
+}
+
 /* A row as files have it: random bits everywhere but in the scales, which stay finite. */
 static void fill_row(enum simd_type type, uint32_t columns, uint8_t *row)
 {
@@ -65,25 +90,7 @@ static void fill_row(enum simd_type type, uint32_t columns, uint8_t *row)
             memcpy(row + c * 2, (char *)&value + 2, 2);
         }
         break;
-    case SIMD_Q8_0:
-        for (uint32_t b = 0; b < columns / 32; b++)
-            half = small_half(), memcpy(row + b * 34, &half, 2);
-        break;
-    case SIMD_Q4_0:
-        for (uint32_t b = 0; b < columns / 32; b++)
-            half = small_half(), memcpy(row + b * 18, &half, 2);
-        break;
-    case SIMD_Q4_K:
-        for (uint32_t b = 0; b < columns / 256; b++) {
-            half = small_half(), memcpy(row + b * 144, &half, 2);
-            half = small_half(), memcpy(row + b * 144 + 2, &half, 2);
-        }
-        break;
-    case SIMD_Q6_K:
-        for (uint32_t b = 0; b < columns / 256; b++)
-            half = small_half(), memcpy(row + b * 210 + 208, &half, 2);
-        break;
-    case SIMD_TYPE_COUNT: break;
+    default: fill_scales(type, columns, row);
     }
 }
 
@@ -133,7 +140,9 @@ static void problem_free(struct problem *p)
     mem_unmap(p->acts, p->act_stride * p->act_count);
 }
 
-static const char *const type_names[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K"};
+static const char *const type_names[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K",
+                                         "Q6_K", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q5_K",
+                                         "IQ4_NL", "IQ4_XS", "MXFP4"};
 
 /* The levels' kernels on one problem; some columns of y are beyond the panels and stay as they
  * were. */
@@ -189,7 +198,7 @@ static void products_equal_scalar(void **state)
 static void integer_extremes(void **state)
 {
     (void)state;
-    for (int type = SIMD_Q8_0; type <= SIMD_Q6_K; type++)
+    for (int type = SIMD_Q8_0; type < SIMD_TYPE_COUNT; type++)
         for (unsigned pattern = 0; pattern < 4; pattern++) {
             struct problem p = problem_make((enum simd_type)type, 16, 512, 3);
             size_t bytes = simd_row_bytes(p.w.type, 512);
@@ -198,18 +207,13 @@ static void integer_extremes(void **state)
                 uint8_t keep[2000];
                 memcpy(keep, row, bytes);
                 memset(row, pattern & 1 ? 0xFF : type == SIMD_Q8_0 ? 0x80 : 0x00, bytes);
-                if (type == SIMD_Q8_0)
-                    for (unsigned b = 0; b < 16; b++)
-                        memcpy(row + b * 34, keep + b * 34, 2);
-                else if (type == SIMD_Q4_0)
-                    for (unsigned b = 0; b < 16; b++)
-                        memcpy(row + b * 18, keep + b * 18, 2);
-                else if (type == SIMD_Q4_K)
-                    for (unsigned b = 0; b < 2; b++)
-                        memcpy(row + b * 144, keep + b * 144, 4);
-                else
-                    for (unsigned b = 0; b < 2; b++)
-                        memcpy(row + b * 210 + 208, keep + b * 210 + 208, 2);
+                uint32_t block = scales[type].columns;
+                size_t block_bytes = simd_row_bytes(p.w.type, block);
+                for (unsigned b = 0; b < 512 / block; b++)
+                    for (unsigned k = 0; k < 2; k++)
+                        memcpy(row + b * block_bytes + scales[type].at[k],
+                               keep + b * block_bytes + scales[type].at[k],
+                               type == SIMD_MXFP4 ? 1 : 2);
             }
             const uint8_t *rows[16];
             for (unsigned r = 0; r < 16; r++)

@@ -34,6 +34,11 @@ static const struct tiny_spec tiny_specs[] = {
     {"qwen3-q4_0", "qwen3", GGUF_TENSOR_Q4_0, GGUF_TENSOR_Q4_0, 256, 4, 2, 64, 512, 96, false, false, NULL},
     {"qwen2-q4_k", "qwen2", GGUF_TENSOR_Q4_K, GGUF_TENSOR_Q6_K, 256, 4, 2, 64, 512, 96, false, false, NULL},
     {"llama-q6_k", "llama", GGUF_TENSOR_Q6_K, GGUF_TENSOR_Q6_K, 256, 4, 1, 64, 256, 96, true, false, NULL},
+    {"llama-q4_1", "llama", GGUF_TENSOR_Q4_1, GGUF_TENSOR_Q5_1, 256, 4, 2, 64, 512, 96, false, false, NULL},
+    {"qwen3-q5_k", "qwen3", GGUF_TENSOR_Q5_K, GGUF_TENSOR_Q5_0, 256, 4, 2, 64, 512, 96, false, false, NULL},
+    {"qwen2-q2_k", "qwen2", GGUF_TENSOR_Q2_K, GGUF_TENSOR_Q3_K, 256, 4, 2, 64, 512, 96, false, false, NULL},
+    {"llama-iq4_xs", "llama", GGUF_TENSOR_IQ4_XS, GGUF_TENSOR_IQ4_NL, 256, 4, 2, 64, 512, 96, false, false, NULL},
+    {"qwen3-mxfp4", "qwen3", GGUF_TENSOR_MXFP4, GGUF_TENSOR_MXFP4, 256, 4, 2, 64, 512, 96, false, false, NULL},
 };
 enum { TINY_COUNT = sizeof tiny_specs / sizeof *tiny_specs };
 
@@ -115,6 +120,50 @@ static inline void tiny_fill(struct tiny_writer *w, enum gguf_tensor_type type, 
         for (uint64_t b = 0; b < count / 256; b++)
             tiny_half(w, sigma / 1300, out + b * 210 + 208);
         break;
+    case GGUF_TENSOR_Q4_1: case GGUF_TENSOR_Q5_1: { /* m = -7.5 d or -15.5 d centres */
+        bool five = type == GGUF_TENSOR_Q5_1;
+        for (uint64_t b = 0; b < count / 32; b++, out += five ? 24 : 20) {
+            tiny_half(w, sigma / (five ? 9.2f : 4.6f), out);
+            tiny_half(w, sigma / (five ? 9.2f : 4.6f) * (five ? 15.5f : 7.5f), out + 2);
+            out[3] |= 0x80;
+        }
+        break;
+    }
+    case GGUF_TENSOR_Q5_0:
+        for (uint64_t b = 0; b < count / 32; b++)
+            tiny_half(w, sigma / 9.2f, out + b * 22);
+        break;
+    case GGUF_TENSOR_Q5_K:
+        for (uint64_t b = 0; b < count / 256; b++) {
+            tiny_half(w, sigma / 510, out + b * 176);
+            tiny_half(w, sigma / 510 * 15.5f, out + b * 176 + 2);
+        }
+        break;
+    case GGUF_TENSOR_Q2_K:
+        for (uint64_t b = 0; b < count / 256; b++) {
+            tiny_half(w, sigma / 14, out + b * 84 + 80);
+            tiny_half(w, sigma / 14 * 1.5f, out + b * 84 + 82);
+        }
+        break;
+    case GGUF_TENSOR_Q3_K:
+        for (uint64_t b = 0; b < count / 256; b++)
+            tiny_half(w, sigma / 43, out + b * 110 + 108);
+        break;
+    case GGUF_TENSOR_IQ4_NL:
+        for (uint64_t b = 0; b < count / 32; b++)
+            tiny_half(w, sigma / 70, out + b * 18);
+        break;
+    case GGUF_TENSOR_IQ4_XS:
+        for (uint64_t b = 0; b < count / 256; b++)
+            tiny_half(w, sigma / 1300, out + b * 136);
+        break;
+    case GGUF_TENSOR_MXFP4: { /* powers of two near sigma / 2.7 */
+        uint32_t bits;
+        memcpy(&bits, &sigma, 4);
+        for (uint64_t b = 0; b < count / 32; b++)
+            out[b * 17] = (uint8_t)((bits >> 23 & 255) - 2 + (tiny_random(w) >> 31));
+        break;
+    }
     default: abort();
     }
 }
