@@ -15,6 +15,7 @@
 #ifndef SIMD_SIMD_H
 #define SIMD_SIMD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,6 +58,11 @@ void simd_pack_panel(enum simd_type type, uint32_t columns, const uint8_t *const
 
 /* One row as files have it, to floats. */
 void simd_unpack_row(enum simd_type type, uint32_t columns, const uint8_t *row, float *out);
+
+/* Floats to a row as files have it; false for types that nothing is turned into (all but F32 F16
+ * BF16 Q8_0 Q4_0 Q4_K Q6_K). The same bytes as ggml without an importance matrix. Slow for K
+ * types (a search per group). */
+bool simd_quantize_row(enum simd_type type, uint32_t columns, const float *x, uint8_t *row);
 
 /* ---- Activations --------------------------------------------------------------------------- */
 
