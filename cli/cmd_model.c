@@ -16,6 +16,7 @@
 #include "engine/base/utf8.h"
 #include "engine/base/vec.h"
 #include "models/gguf.h"
+#include "models/st.h"
 #include "models/train/train.h"
 
 static int complain(const struct report *report)
@@ -153,7 +154,8 @@ struct names {
     size_t count, capacity;
 };
 
-/* Names of the .gguf files in a folder, without the ending; a missing folder has none. */
+/* Names of the .gguf files in a folder, without the ending, and of its folders of safetensors; a
+ * missing folder has none. */
 static bool list_names(const char *folder, struct names *names)
 {
     DIR *dir = opendir(folder);
@@ -161,10 +163,14 @@ static bool list_names(const char *folder, struct names *names)
         return true;
     bool ok = true;
     for (struct dirent *entry; ok && (entry = readdir(dir));) {
+        char path[PATHS_MAX];
         size_t bytes = strlen(entry->d_name);
-        if (bytes <= 5 || strcmp(entry->d_name + bytes - 5, ".gguf") != 0)
+        (void)snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (bytes > 5 && strcmp(entry->d_name + bytes - 5, ".gguf") == 0)
+            bytes -= 5;
+        else if (entry->d_name[0] == '.' || !st_is_folder(path))
             continue;
-        char *name = mem_strdup(NULL, entry->d_name, bytes - 5);
+        char *name = mem_strdup(NULL, entry->d_name, bytes);
         ok = name && vec_push(NULL, names, name);
     }
     (void)closedir(dir);
@@ -182,7 +188,9 @@ static void print_list(const char *folder, const struct names *names, bool json)
         char path[PATHS_MAX];
         struct facts facts;
         struct report report = {0};
-        (void)snprintf(path, sizeof path, "%s/%s.gguf", folder, names->items[i]);
+        (void)snprintf(path, sizeof path, "%s/%s", folder, names->items[i]);
+        if (!st_is_folder(path))
+            (void)snprintf(path, sizeof path, "%s/%s.gguf", folder, names->items[i]);
         enum err err = read_facts(path, &facts, &report);
         if (json) {
             (void)buf_puts(&text, i ? "," : "");
@@ -198,7 +206,8 @@ static void print_list(const char *folder, const struct names *names, bool json)
     (void)buf_puts(&text, json ? "]\n" : "");
     if (!json && names->count == 0)
         (void)buf_printf(&text, "No models in %s.\n`pie model train` makes the default model, and "
-                                "any GGUF file put there is found by its name.\n", folder);
+                                "any GGUF file or folder of safetensors put there is "
+                                "found by its name.\n", folder);
     if (!json && text.data)
         utf8_clean(text.data, text.count); /* names of files may hold anything */
     (void)fputs(text.data ? text.data : "", stdout);
@@ -246,7 +255,8 @@ static int model_info(int argc, char **argv)
     };
     struct args args = {.command = "pie model info",
                         .synopsis = "[MODEL]",
-                        .description = "Tells what a model is: a GGUF file or an installed name.",
+                        .description = "Tells what a model is: a GGUF file, a folder of safetensors, or\n"
+                                       "an installed name.",
                         .options = table};
     enum args_result result = args_read(&args, argc, argv);
     if (result != ARGS_OK)

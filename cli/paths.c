@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "models/st.h"
+
 static bool is_blank(const char *text)
 {
     if (!text)
@@ -67,18 +69,25 @@ static bool is_file(const char *path)
 enum err paths_find_model(const char *model, char out[PATHS_MAX], struct report *report)
 {
     char tail[PATHS_MAX];
-    if (model && is_file(model)) {
+    if (model && (is_file(model) || st_is_folder(model))) {
         (void)snprintf(out, PATHS_MAX, "%s", model);
         return ERR_OK;
     }
     const char *name = model ? model : "default";
     if (strchr(name, '/'))
-        return err_set(report, ERR_NOT_FOUND, "there is no model file %s", name);
+        return err_set(report, ERR_NOT_FOUND, "there is no model file %s, nor a folder "
+                       "with a config.json", name);
     (void)snprintf(tail, sizeof tail, "models/%s.gguf", name);
     if (!paths_in_home(out, tail))
         return err_set(report, ERR_INVALID, "the path of model %s is too long", name);
     if (is_file(out))
         return ERR_OK;
+    char folder[PATHS_MAX];
+    (void)snprintf(tail, sizeof tail, "models/%s", name);
+    if (paths_in_home(folder, tail) && st_is_folder(folder)) {
+        memcpy(out, folder, PATHS_MAX);
+        return ERR_OK;
+    }
     if (!model)
         return err_set(report, ERR_NOT_FOUND,
                        "there is no default model yet: train it with `pie model train` (about two "

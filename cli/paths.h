@@ -17,8 +17,8 @@ bool paths_in_home(char out[PATHS_MAX], const char *tail);
 /* "<folder of the running binary>/<tail>"; false when unknown or too long. */
 bool paths_beside_binary(char out[PATHS_MAX], const char *tail);
 
-/* Finds a model file: an existing path as it is, else $PIE_HOME/models/NAME.gguf. NULL stands for
- * "default". The report tells what to do when there is none. */
+/* Finds a model: an existing GGUF file or folder of safetensors as it is, else
+ * $PIE_HOME/models/NAME.gguf or $PIE_HOME/models/NAME/. NULL stands for "default". The report tells what to do when there is none. */
 enum err paths_find_model(const char *model, char out[PATHS_MAX],
                           struct report *report) ERR_MUST_USE;
 

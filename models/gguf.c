@@ -11,6 +11,7 @@
 #include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "engine/base/rd.h"
+#include "models/st.h"
 
 struct gguf {
     const uint8_t *data; /* borrowed, or the mapping when `mapped` */
@@ -22,6 +23,7 @@ struct gguf {
     size_t tensor_count;
     struct map values_by_key, tensors_by_name;
     struct arena strings; /* the string lists of array values */
+    struct gguf_parts parts; /* where it was made of parts: `data` is their head */
 };
 
 struct type_info {
@@ -351,6 +353,8 @@ enum err gguf_open(const char *path, struct gguf **file, struct report *report)
 {
     const uint8_t *data;
     size_t bytes;
+    if (st_is_folder(path))
+        return st_open_folder(path, file, report);
     enum err err = file_map(path, &data, &bytes, report);
     if (err)
         return err;
@@ -366,6 +370,54 @@ enum err gguf_open_memory(const uint8_t *data, size_t bytes, struct gguf **file,
     return open_bytes(data, bytes, false, file, report);
 }
 
+void gguf_parts_free(struct gguf_parts *parts)
+{
+    for (size_t i = 0; i < parts->map_count; i++)
+        file_unmap(parts->maps[i].data, parts->maps[i].bytes);
+    mem_free(NULL, parts->maps);
+    mem_free(NULL, parts->head);
+    mem_free(NULL, parts->tensors);
+    arena_deinit(&parts->arena);
+    *parts = (struct gguf_parts){0};
+}
+
+/* The tensors of the parts become the file's. */
+static enum err take_tensors(struct gguf *file, struct report *report)
+{
+    mem_free(NULL, file->tensors);
+    file->tensors = file->parts.tensors;
+    file->tensor_count = file->parts.tensor_count;
+    file->parts.tensors = NULL;
+    for (size_t i = 0; i < file->tensor_count; i++) {
+        struct gguf_tensor *tensor = &file->tensors[i];
+        if (map_find(&file->tensors_by_name, tensor->name.data, tensor->name.bytes))
+            return err_set(report, ERR_INVALID, "tensor '%s' appears twice",
+                           show(tensor->name).text);
+        if (!map_set(&file->tensors_by_name, tensor->name.data, tensor->name.bytes, tensor))
+            return err_set(report, ERR_MEMORY, "no memory for the tensor index");
+    }
+    return ERR_OK;
+}
+
+enum err gguf_open_parts(struct gguf_parts *parts, struct gguf **out, struct report *report)
+{
+    struct gguf *file;
+    enum err err = open_bytes(parts->head, parts->head_bytes, false, &file, report);
+    if (err) {
+        gguf_parts_free(parts);
+        return err;
+    }
+    file->parts = *parts;
+    *parts = (struct gguf_parts){0};
+    err = take_tensors(file, report);
+    if (err) {
+        gguf_close(file);
+        return err;
+    }
+    *out = file;
+    return ERR_OK;
+}
+
 void gguf_close(struct gguf *file)
 {
     if (!file)
@@ -377,6 +429,7 @@ void gguf_close(struct gguf *file)
     mem_free(NULL, file->tensors);
     if (file->mapped)
         file_unmap(file->data, file->bytes);
+    gguf_parts_free(&file->parts);
     mem_free(NULL, file);
 }
 
@@ -384,11 +437,17 @@ void gguf_release_pages(const struct gguf *file)
 {
     if (file->mapped)
         (void)madvise((void *)(uintptr_t)file->data, file->bytes, MADV_DONTNEED);
+    for (size_t i = 0; i < file->parts.map_count; i++)
+        (void)madvise((void *)(uintptr_t)file->parts.maps[i].data, file->parts.maps[i].bytes,
+                      MADV_DONTNEED);
 }
 
 uint64_t gguf_file_bytes(const struct gguf *file)
 {
-    return file->bytes;
+    uint64_t bytes = file->bytes;
+    for (size_t i = 0; i < file->parts.map_count; i++)
+        bytes += file->parts.maps[i].bytes;
+    return bytes;
 }
 
 size_t gguf_value_count(const struct gguf *file)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/base/arena.h"
 #include "engine/base/err.h"
 
 /* Numbers are the file format's. */
@@ -61,12 +62,33 @@ struct gguf_tensor {
 
 struct gguf;
 
-/* Maps the file. Errors say what is broken and where. */
+/* Maps the file. Errors say what is broken and where. A folder is opened by models/st.c. */
 enum err gguf_open(const char *path, struct gguf **file, struct report *report) ERR_MUST_USE;
 /* The same over bytes in memory, borrowed until gguf_close (tests, fuzzing). */
 enum err gguf_open_memory(const uint8_t *data, size_t bytes, struct gguf **file,
                           struct report *report) ERR_MUST_USE;
 void gguf_close(struct gguf *file);
+
+/* A "file" whose metadata and tensors come from elsewhere (models/st.c). All of it is taken. */
+struct gguf_map {
+    const uint8_t *data; /* file_map */
+    size_t bytes;
+};
+
+struct gguf_parts {
+    uint8_t *head;               /* a GGUF file without tensors; mem_alloc(NULL) */
+    size_t head_bytes;
+    struct gguf_tensor *tensors; /* names and data in the arena or the maps; mem_alloc(NULL) */
+    size_t tensor_count;
+    struct gguf_map *maps;       /* mem_alloc(NULL) */
+    size_t map_count;
+    struct arena arena;
+};
+
+/* `parts` is empty afterwards, whether or not it failed. */
+enum err gguf_open_parts(struct gguf_parts *parts, struct gguf **file,
+                         struct report *report) ERR_MUST_USE;
+void gguf_parts_free(struct gguf_parts *parts);
 
 /* Lets go of the mapping's resident pages: what is read again comes back from the file. For
  * after the weights were packed, so that they are not held twice. */

@@ -113,7 +113,9 @@ static enum err read_rope(const struct gguf *file, const struct arch *arch,
                           struct model_hparams *h, struct report *report)
 {
     struct model_rope *rope = &h->rope;
-    rope->style = arch->rope_style;
+    bool halves = false; /* a folder of safetensors, whose rows are not permuted */
+    (void)gguf_get_bool(file, "pie.rope.halves", &halves);
+    rope->style = halves ? MODEL_ROPE_HALVES : arch->rope_style;
     enum err err = get_u32(file, arch, "rope.dimension_count", 2, h->head_dim, h->head_dim,
                            &rope->dim, report);
     if (!err)
