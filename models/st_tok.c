@@ -397,6 +397,8 @@ static enum err put_vocab(const json_t *root, const json_t *model, const json_t 
         gguf_writer_put_bool(writer, "tokenizer.ggml.add_space_prefix",
                              prepends_space(json_object_get(root, "normalizer")) ||
                                  prepends_space(json_object_get(root, "pre_tokenizer")));
+        gguf_writer_put_bool(writer, "pie.tokenizer.space_once",
+                             prepends_space(json_object_get(root, "pre_tokenizer")));
     }
     const json_t *post = json_object_get(root, "post_processor");
     uint32_t bos = put_special(v, extra, generation, "bos_token", "bos_token_id",

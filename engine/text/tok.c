@@ -585,6 +585,7 @@ static void read_special_ids(struct builder *b)
     (void)gguf_get_bool(b->file, "tokenizer.ggml.add_eos_token", &tok->adds_eos);
     if (spm)
         (void)gguf_get_bool(b->file, "tokenizer.ggml.add_space_prefix", &tok->space_prefix);
+    (void)gguf_get_bool(b->file, "pie.tokenizer.space_once", &tok->space_once);
     /* Phi-3's SentencePiece vocabulary says `rstrip` for its turn tokens; GGUF has no place for
      * that, its architecture is the only sign. */
     struct gguf_string arch;

@@ -312,7 +312,9 @@ static bool encode_fragment(struct encoder *e, const char *text, size_t bytes, b
     if (bytes == 0)
         return true;
     if (tok->sentencepiece)
-        return encode_sentence(e, text, bytes, tok->space_prefix && after_special);
+        return encode_sentence(e, text, bytes,
+                               tok->space_prefix && after_special &&
+                                   !(tok->space_once && bytes > 0 && text[0] == ' '));
     return tok_split_run(tok->pre->split, text, bytes, encode_piece, e);
 }
 

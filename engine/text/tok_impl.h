@@ -54,6 +54,7 @@ struct tok {
     const struct tok_pre *pre; /* NULL: SentencePiece */
     bool sentencepiece;
     bool space_prefix;
+    bool space_once; /* no prefix before a text that begins with a space (Metaspace) */
     bool splits_at_spaces; /* SentencePiece: no token has a space behind another character */
     bool strips_after_specials;
     bool adds_bos, adds_eos;
