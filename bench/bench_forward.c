@@ -235,7 +235,7 @@ int main(int argc, char **argv)
     mem_unmap(data, READ_BYTES);
     printf("%s\n%s, %u threads; %.1f GB/s, %.0f Gop/s (%s); packed %.0f MB at %.2f GB/s\n", argv[1],
            fwd_simd_name(fwd), fwd_thread_count(fwd), bandwidth, peak, floats ? "FMA" : "int8",
-           (double)fwd_weight_bytes(model) * 1e-6, weight_bytes / packing * 1e-9);
+           (double)fwd_weight_bytes(model, FWD_AS_IS) * 1e-6, weight_bytes / packing * 1e-9);
 
     double speeds[64];
     /* The output layer computes one row only. */

@@ -1,4 +1,4 @@
-/* pie model list | info | train */
+/* pie model list | info | train | quantize | perplexity */
 #include <dirent.h>
 #include <math.h>
 #include <signal.h>
@@ -15,6 +15,8 @@
 #include "engine/base/file.h"
 #include "engine/base/utf8.h"
 #include "engine/base/vec.h"
+#include "engine/convert.h"
+#include "engine/perplexity.h"
 #include "models/gguf.h"
 #include "models/st.h"
 #include "models/train/train.h"
@@ -286,12 +288,12 @@ static int model_info(int argc, char **argv)
 
 /* ---- train ------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t stop_training;
+static volatile sig_atomic_t stop_asked;
 
 static void on_interrupt(int number)
 {
     (void)number;
-    stop_training = 1;
+    stop_asked = 1;
 }
 
 static bool on_train_progress(void *user, const struct train_progress *progress)
@@ -300,7 +302,7 @@ static bool on_train_progress(void *user, const struct train_progress *progress)
     (void)snprintf(note, sizeof note, "loss %.3f  %.0f tok/s", progress->loss,
                    progress->tokens_per_second);
     ui_bar_update(user, progress->step, progress->steps, note);
-    return !stop_training;
+    return !stop_asked;
 }
 
 static int model_train(int argc, char **argv)
@@ -386,12 +388,174 @@ static int model_train(int argc, char **argv)
     return CMD_OK;
 }
 
+/* ---- quantize ---------------------------------------------------------------------------- */
+
+static bool on_convert_progress(void *user, uint64_t done, uint64_t total)
+{
+    ui_bar_update(user, done, total, NULL);
+    return !stop_asked;
+}
+
+static int model_quantize(int argc, char **argv)
+{
+    const char *type = NULL;
+    const char *threads = NULL;
+    bool force = false;
+    bool quiet = false;
+    bool json = false;
+    char path[PATHS_MAX];
+    char description[300];
+    struct ui_bar bar;
+    struct stat info;
+    struct report report = {0};
+    struct engine_converted done;
+    unsigned long long number = 0;
+    const struct args_option table[] = {
+        {"type", 't', NULL, &type, "TYPE", "Format of the matrices"},
+        {"threads", 0, NULL, &threads, "N", "Threads (default: all we may use)"},
+        {"force", 0, &force, NULL, NULL, "Replace a file that is there"},
+        {"json", 0, &json, NULL, NULL, "Print JSON"},
+        {"quiet", 'q', &quiet, NULL, NULL, "No progress"},
+        {0},
+    };
+    (void)snprintf(description, sizeof description,
+                   "Writes MODEL (a GGUF file, a folder of safetensors, an installed name) as the "
+                   "GGUF file OUT\nwith its matrices in another format: %s.",
+                   engine_convert_types());
+    struct args args = {.command = "pie model quantize",
+                        .synopsis = "MODEL OUT --type TYPE",
+                        .description = description,
+                        .options = table};
+    enum args_result result = args_read(&args, argc, argv);
+    if (result != ARGS_OK)
+        return result == ARGS_HELP ? CMD_OK : CMD_USAGE;
+    if (args.positional_count != 2 || !type) {
+        (void)fprintf(stderr, "error: pie model quantize needs MODEL, OUT and --type TYPE\n");
+        return CMD_USAGE;
+    }
+    if (threads && !args_number("pie model quantize", "threads", threads, 1, 256, &number))
+        return CMD_USAGE;
+    if (paths_find_model(args.positionals[0], path, &report))
+        return complain(&report);
+    if (!force && stat(args.positionals[1], &info) == 0) {
+        (void)fprintf(stderr, "pie: %s is there already; --force replaces it\n",
+                      args.positionals[1]);
+        return CMD_FAILED;
+    }
+    (void)signal(SIGINT, on_interrupt);
+    ui_bar_begin(&bar, "quantizing", quiet || json);
+    struct engine_convert convert = {.from = path, .to = args.positionals[1], .type = type,
+                                     .threads = (uint32_t)number, .progress = on_convert_progress,
+                                     .progress_user = &bar};
+    enum err err = engine_convert(&convert, &done, &report);
+    ui_bar_end(&bar);
+    if (err == ERR_CANCELLED) {
+        (void)fprintf(stderr, "pie model quantize: interrupted, nothing was written\n");
+        return CMD_INTERRUPTED;
+    }
+    if (err)
+        return complain(&report);
+    if (json)
+        printf("{\"tensors\":%u,\"quantised\":%u,\"bytes_from\":%llu,\"bytes_to\":%llu}\n",
+               done.tensors, done.quantised, (unsigned long long)done.bytes_from,
+               (unsigned long long)done.bytes_to);
+    else
+        printf("%s: %u of %u tensors quantised, %s to %s\n", args.positionals[1], done.quantised,
+               done.tensors, ui_bytes(done.bytes_from), ui_bytes(done.bytes_to));
+    return CMD_OK;
+}
+
+/* ---- perplexity -------------------------------------------------------------------------- */
+
+static bool on_window(void *user, uint64_t done, uint64_t total, double perplexity)
+{
+    char note[64];
+    (void)snprintf(note, sizeof note, "perplexity %.4f", perplexity);
+    ui_bar_update(user, done, total, note);
+    return !stop_asked;
+}
+
+static int model_perplexity(int argc, char **argv)
+{
+    struct engine_perplexity config = {0};
+    const char *file = NULL;
+    const char *context = NULL;
+    const char *windows = NULL;
+    const char *threads = NULL;
+    bool json = false;
+    bool quiet = false;
+    char path[PATHS_MAX];
+    char *text;
+    struct ui_bar bar;
+    struct report report = {0};
+    struct engine_perplexity_result r;
+    unsigned long long number = 0;
+    const struct args_option table[] = {
+        {"text", 'f', NULL, &file, "FILE", "The text"},
+        {"context", 'c', NULL, &context, "N", "Tokens of a window (default: 512)"},
+        {"windows", 0, NULL, &windows, "N", "At most so many windows"},
+        {"quantize", 0, NULL, &config.quantize, "TYPE", "Format of float weights in memory"},
+        {"threads", 0, NULL, &threads, "N", "Threads (default: all we may use)"},
+        {"json", 0, &json, NULL, NULL, "Print JSON"},
+        {"quiet", 'q', &quiet, NULL, NULL, "No progress"},
+        {0},
+    };
+    struct args args = {
+        .command = "pie model perplexity",
+        .synopsis = "[MODEL] --text FILE",
+        .description = "How well a model foresees a text. The text is cut into windows, the second\n"
+                       "half of each is scored, as llama-perplexity does.",
+        .options = table};
+    enum args_result result = args_read(&args, argc, argv);
+    if (result != ARGS_OK)
+        return result == ARGS_HELP ? CMD_OK : CMD_USAGE;
+    if (!file) {
+        (void)fprintf(stderr, "error: pie model perplexity needs --text FILE\n");
+        return CMD_USAGE;
+    }
+    if (context && !args_number("pie model perplexity", "context", context, 4, 1 << 20, &number))
+        return CMD_USAGE;
+    config.context = context ? (uint32_t)number : 0;
+    if (windows && !args_number("pie model perplexity", "windows", windows, 1, UINT32_MAX, &number))
+        return CMD_USAGE;
+    config.windows_max = windows ? (uint32_t)number : 0;
+    if (threads && !args_number("pie model perplexity", "threads", threads, 1, 256, &number))
+        return CMD_USAGE;
+    config.threads = threads ? (uint32_t)number : 0;
+    if (paths_find_model(args.positional_count ? args.positionals[0] : NULL, path, &report) ||
+        file_read(file, (size_t)1 << 30, NULL, &text, &config.text_bytes, &report))
+        return complain(&report);
+    (void)signal(SIGINT, on_interrupt);
+    ui_bar_begin(&bar, "perplexity", quiet || json);
+    config.model_path = path;
+    config.text = text;
+    config.progress = on_window;
+    config.progress_user = &bar;
+    enum err err = engine_perplexity(&config, &r, &report);
+    ui_bar_end(&bar);
+    mem_free(NULL, text);
+    if (err == ERR_CANCELLED)
+        return CMD_INTERRUPTED;
+    if (err)
+        return complain(&report);
+    if (json)
+        printf("{\"perplexity\":%.6f,\"error\":%.6f,\"tokens\":%llu,\"scored\":%llu,\"windows\":%u,"
+               "\"seconds\":%.3f}\n", r.perplexity, r.error, (unsigned long long)r.tokens,
+               (unsigned long long)r.scored, r.windows, r.seconds);
+    else
+        printf("perplexity %.4f +/- %.4f (%llu of %llu tokens in %u windows, %.1f s)\n",
+               r.perplexity, r.error, (unsigned long long)r.scored, (unsigned long long)r.tokens,
+               r.windows, r.seconds);
+    return CMD_OK;
+}
+
 int cmd_model(int argc, char **argv)
 {
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"list", model_list}, {"info", model_info}, {"train", model_train}};
+    } commands[] = {{"list", model_list}, {"info", model_info}, {"train", model_train},
+                  {"quantize", model_quantize}, {"perplexity", model_perplexity}};
     for (size_t i = 0; argc > 0 && i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[0], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
@@ -401,8 +565,10 @@ int cmd_model(int argc, char **argv)
     if (stream == stderr)
         (void)fprintf(stderr, "error: unknown command 'pie model %s'\n\n", argv[0]);
     (void)fprintf(stream, "Usage: pie model COMMAND\n\n"
-                          "  list     Models in $PIE_HOME/models\n"
-                          "  info     What a model is\n"
-                          "  train    Make the default model from source\n");
+                          "  list        Models in $PIE_HOME/models\n"
+                          "  info        What a model is\n"
+                          "  train       Make the default model from source\n"
+                          "  quantize    Write a model in another format\n"
+                          "  perplexity  How well a model foresees a text\n");
     return argc == 0 || stream == stderr ? CMD_USAGE : CMD_OK;
 }

@@ -21,7 +21,7 @@ enum { MANIFEST_BYTES_MAX = 1 << 20, WASM_BYTES_MAX = 256 << 20, INPUT_BYTES_MAX
 enum { STREAMED_BYTES_MAX = 16 << 20 };
 
 struct run_options {
-    const char *path, *manifest, *config, *port, *input, *model, *threads, *seed;
+    const char *path, *manifest, *config, *port, *input, *model, *quantize, *threads, *seed;
     const char *token_budget, *fuel, *network;
     bool show_stdout, debug, quiet, json, interactive;
     const char *name; /* of the inferlet, NULL with --path */
@@ -171,7 +171,10 @@ static bool read_options(struct run_options *options, int argc, char **argv, int
         {"path", 'p', NULL, &options->path, "WASM", "Run this file (needs --manifest)"},
         {"manifest", 'm', NULL, &options->manifest, "TOML", "The Pie.toml that belongs to --path"},
         {"input", 0, NULL, &options->input, "JSON", "The input as JSON (default {}); @FILE reads it"},
-        {"model", 0, NULL, &options->model, "MODEL", "A GGUF file or an installed model's name"},
+        {"model", 0, NULL, &options->model, "MODEL",
+         "A GGUF file, a folder of safetensors, or an installed model's name"},
+        {"quantize", 0, NULL, &options->quantize, "TYPE",
+         "Hold float weights in this format (Q8_0, Q4_0, Q4_K_M, ...)"},
         {"config", 'c', NULL, &options->config, "INI", "Configuration ($PIE_HOME/config.ini)"},
         {"port", 0, NULL, &options->port, "N", "Accepted; this engine opens no port to run"},
         {"threads", 0, NULL, &options->threads, "N", "Compute threads (default: all we may use)"},
@@ -319,6 +322,9 @@ static int configure(const struct run_options *options, struct engine_config *co
                             : file->network_rules[0] ? file->network_rules
                                                        : NULL;
     config->model_path = model_path;
+    config->quantize = options->quantize    ? options->quantize
+                       : file->quantize[0] ? file->quantize
+                                           : NULL;
     config->threads = (uint32_t)threads;
     config->seed = seed;
     config->token_budget = budget;
@@ -443,6 +449,7 @@ int cmd_run(int argc, char **argv)
     struct engine *engine;
     struct ui_bar bar;
     char model_path[PATHS_MAX];
+    struct config_file file;
     char programs[PATHS_MAX];
     char standard[PATHS_MAX];
     int status;

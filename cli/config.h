@@ -1,7 +1,7 @@
 /* The engine's configuration file: INI (through inih). A missing default file is no error; an
  * unknown section or key is, with its line.
  *
- *     [model]    path = FILE.gguf | name = NAME
+ *     [model]    path = FILE.gguf | FOLDER | name = NAME; quantize = Q8_0 (float weights, in memory)
  *     [engine]   threads page_tokens page_count batch_tokens batch_requests seed
  *     [runtime]  memory_mb fuel token_budget processes allow_fs allow_network
  *                network_allowed_hosts = * | ADDRESS[/BITS][:PORT[-LAST]] ...
@@ -14,6 +14,7 @@
 struct config_file {
     char model[4096];         /* empty: not said */
     char network_rules[4096]; /* the same */
+    char quantize[32];        /* the same */
 };
 
 /* Reads `path`, or $PIE_HOME/config.ini when it is NULL, into `config`. */

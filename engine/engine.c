@@ -9,6 +9,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
 #include "engine/chat/chat.h"
+#include "engine/forward/recipe.h"
 #include "engine/host/host.h"
 #include "engine/program/program.h"
 #include "engine/runtime/bell.h"
@@ -157,8 +158,13 @@ static enum err open_model(struct engine *engine, const struct engine_config *co
         return err_set(report, ERR_INVALID, "model %s: the tokenizer has %u tokens, the model %u",
                        config->model_path, tok_vocab_count(engine->tok),
                        engine->model->hparams.vocab_count);
+    enum fwd_recipe recipe = FWD_AS_IS;
+    if (config->quantize != NULL && !fwd_recipe_find(config->quantize, &recipe))
+        return err_set(report, ERR_INVALID, "'%s' is no format to quantise to; %s are",
+                       config->quantize, fwd_recipe_names());
     struct backend_cpu_config cpu = {
         .model = engine->model,
+        .recipe = recipe,
         .threads = config->threads,
         .page_tokens = config->page_tokens,
         .page_count = config->page_count,

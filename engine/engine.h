@@ -17,7 +17,8 @@ struct engine;
 enum { ENGINE_ID_BYTES = 37 }; /* 36 characters and a zero */
 
 struct engine_config {
-    const char *model_path;   /* a GGUF file; NULL with `fake_model` */
+    const char *model_path;   /* a GGUF file or a folder of safetensors; NULL with `fake_model` */
+    const char *quantize;     /* format of float weights in memory, e.g. "Q8_0"; NULL = as stored */
     const char *model_name;   /* what runtime.models() lists; NULL = "default" */
     bool fake_model;          /* backend/fake: deterministic tokens without a model, for tests */
     const char *programs_dir; /* installed programs: NAME/VERSION.{wasm,toml}; NULL = none */

@@ -9,8 +9,6 @@
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
 
-enum { ALIGNMENT = 32 };
-
 struct blob {
     const void *data; /* borrowed */
     uint64_t bytes;
@@ -96,13 +94,14 @@ void gguf_writer_put_string(struct gguf_writer *writer, const char *key, const c
     put_string(begin(writer, key, GGUF_STRING), data, bytes);
 }
 
+static const uint8_t item_bytes[] = {[GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2,
+                                     [GGUF_I16] = 2, [GGUF_U32] = 4,  [GGUF_I32] = 4,
+                                     [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8,
+                                     [GGUF_I64] = 8, [GGUF_F64] = 8};
+
 void gguf_writer_put_array(struct gguf_writer *writer, const char *key, enum gguf_type type,
                            const void *data, size_t count)
 {
-    static const uint8_t item_bytes[] = {[GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2,
-                                         [GGUF_I16] = 2, [GGUF_U32] = 4,  [GGUF_I32] = 4,
-                                         [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8,
-                                         [GGUF_I64] = 8, [GGUF_F64] = 8};
     CHECK((size_t)type < sizeof item_bytes && item_bytes[type] != 0);
     struct buf *buf = begin(writer, key, GGUF_ARRAY);
     put_u32(buf, (uint32_t)type);
@@ -118,6 +117,38 @@ void gguf_writer_put_strings(struct gguf_writer *writer, const char *key,
     put_u64(buf, count);
     for (size_t i = 0; i < count; i++)
         put_string(buf, strings[i].data, strings[i].bytes);
+}
+
+void gguf_writer_put_value(struct gguf_writer *writer, const struct gguf_value *value)
+{
+    put_string(&writer->values, value->key.data, value->key.bytes);
+    put_u32(&writer->values, (uint32_t)value->type);
+    writer->value_count++;
+    struct buf *buf = &writer->values;
+    uint64_t bits = value->of.u;
+    float narrow;
+    switch (value->type) {
+    case GGUF_U8: case GGUF_I8: (void)buf_append(buf, &bits, 1); break;
+    case GGUF_U16: case GGUF_I16: (void)buf_append(buf, &bits, 2); break;
+    case GGUF_U32: case GGUF_I32: put_u32(buf, (uint32_t)bits); break;
+    case GGUF_U64: case GGUF_I64: put_u64(buf, bits); break;
+    case GGUF_F32:
+        narrow = (float)value->of.f;
+        (void)buf_append(buf, &narrow, 4);
+        break;
+    case GGUF_F64: (void)buf_append(buf, &value->of.f, 8); break;
+    case GGUF_BOOL: (void)buf_putc(buf, value->of.b ? 1 : 0); break;
+    case GGUF_STRING: put_string(buf, value->of.string.data, value->of.string.bytes); break;
+    case GGUF_ARRAY:
+        put_u32(buf, (uint32_t)value->of.array.type);
+        put_u64(buf, value->of.array.count);
+        for (uint64_t i = 0; value->of.array.type == GGUF_STRING && i < value->of.array.count; i++)
+            put_string(buf, value->of.array.strings[i].data, value->of.array.strings[i].bytes);
+        if (value->of.array.type != GGUF_STRING)
+            (void)buf_append(buf, value->of.array.data,
+                             value->of.array.count * item_bytes[value->of.array.type]);
+        break;
+    }
 }
 
 void gguf_writer_add_tensor(struct gguf_writer *writer, const char *name,
@@ -138,16 +169,16 @@ void gguf_writer_add_tensor(struct gguf_writer *writer, const char *name,
     put_u64(&writer->infos, writer->data_bytes);
     if (!vec_push(NULL, &writer->tensors, (struct blob){data, bytes}))
         writer->infos.failed = true;
-    writer->data_bytes += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    writer->data_bytes += (bytes + GGUF_ALIGNMENT - 1) / GGUF_ALIGNMENT * GGUF_ALIGNMENT;
 }
 
 static void pad(struct buf *buf, size_t begin_count)
 {
-    while ((buf->count - begin_count) % ALIGNMENT != 0 && !buf->failed)
+    while ((buf->count - begin_count) % GGUF_ALIGNMENT != 0 && !buf->failed)
         (void)buf_putc(buf, 0);
 }
 
-enum err gguf_writer_finish(struct gguf_writer *writer, struct buf *out, struct report *report)
+enum err gguf_writer_head(struct gguf_writer *writer, struct buf *out, struct report *report)
 {
     size_t from = out->count;
     (void)buf_append(out, "GGUF", 4);
@@ -157,15 +188,25 @@ enum err gguf_writer_finish(struct gguf_writer *writer, struct buf *out, struct 
     (void)buf_append(out, writer->values.data, writer->values.count);
     (void)buf_append(out, writer->infos.data, writer->infos.count);
     pad(out, from);
-    for (size_t i = 0; i < writer->tensors.count; i++) {
-        (void)buf_append(out, writer->tensors.items[i].data,
-                         (size_t)writer->tensors.items[i].bytes);
-        pad(out, from);
-    }
     if (out->failed || writer->values.failed || writer->infos.failed)
         return err_set(report, ERR_MEMORY, "no memory to write a GGUF file of %llu tensor bytes",
                        (unsigned long long)writer->data_bytes);
     return ERR_OK;
+}
+
+enum err gguf_writer_finish(struct gguf_writer *writer, struct buf *out, struct report *report)
+{
+    size_t from = out->count;
+    enum err err = gguf_writer_head(writer, out, report);
+    for (size_t i = 0; !err && i < writer->tensors.count; i++) {
+        (void)buf_append(out, writer->tensors.items[i].data,
+                         (size_t)writer->tensors.items[i].bytes);
+        pad(out, from);
+    }
+    if (!err && out->failed)
+        err = err_set(report, ERR_MEMORY, "no memory to write a GGUF file of %llu tensor bytes",
+                      (unsigned long long)writer->data_bytes);
+    return err;
 }
 
 enum err gguf_writer_save(struct gguf_writer *writer, const char *path, struct report *report)

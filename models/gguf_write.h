@@ -30,11 +30,21 @@ void gguf_writer_put_array(struct gguf_writer *writer, const char *key, enum ggu
 void gguf_writer_put_strings(struct gguf_writer *writer, const char *key,
                              const struct gguf_string *strings, size_t count);
 
+/* A key and value as another file has it. */
+void gguf_writer_put_value(struct gguf_writer *writer, const struct gguf_value *value);
+
 /* dims[0] is contiguous. `data` has gguf_tensor_type_bytes(type, product of dims) bytes in the
  * format's layout; borrowed until the finishing call. Aborts on dims that do not fit the type. */
 void gguf_writer_add_tensor(struct gguf_writer *writer, const char *name,
                             enum gguf_tensor_type type, const uint64_t *dims, uint32_t dim_count,
                             const void *data);
+
+/* For files whose tensors do not fit into memory: what comes before the data (the `data` given to
+ * gguf_writer_add_tensor may be NULL). Behind it follow the tensors in order, each filled up with
+ * zeros to a multiple of GGUF_ALIGNMENT. */
+enum { GGUF_ALIGNMENT = 32 };
+enum err gguf_writer_head(struct gguf_writer *writer, struct buf *out,
+                          struct report *report) ERR_MUST_USE;
 
 /* The whole file, into a buf (appended) or to a path (atomically). */
 enum err gguf_writer_finish(struct gguf_writer *writer, struct buf *out, struct report *report)

@@ -12,6 +12,7 @@
 
 #include "engine/base/err.h"
 #include "engine/batch/batch.h"
+#include "engine/forward/recipe.h"
 
 struct model;
 
@@ -57,6 +58,7 @@ struct backend_cpu_config {
     uint32_t page_count;   /* 0 = chosen from the memory that is there */
     uint32_t tokens_max;   /* 0 = 512 */
     uint32_t requests_max; /* 0 = 512 */
+    enum fwd_recipe recipe; /* what float weights are turned into; 0: they stay */
     backend_wake_fn wake; /* may be NULL */
     void *wake_user;
     void (*progress)(void *user, uint64_t done, uint64_t total); /* while packing; may be NULL */

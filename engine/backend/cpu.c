@@ -135,9 +135,10 @@ static void cpu_destroy(struct backend *backend)
 
 static const struct backend_ops CPU_OPS = {.compute = cpu_compute, .destroy = cpu_destroy};
 
-static uint32_t page_count_choose(const struct model *model, uint32_t page_tokens)
+static uint32_t page_count_choose(const struct model *model, enum fwd_recipe recipe,
+                                  uint32_t page_tokens)
 {
-    uint64_t left = mem_machine_available(), weights = fwd_weight_bytes(model);
+    uint64_t left = mem_machine_available(), weights = fwd_weight_bytes(model, recipe);
     if (left == UINT64_MAX)
         left = (uint64_t)1 << 32;
     left = left > weights ? left - weights : 0;
@@ -149,11 +150,11 @@ static uint32_t page_count_choose(const struct model *model, uint32_t page_token
 
 /* Better no model than one whose process is killed in the middle: weights, pages and 64 MiB for all
  * else must fit into what is left. */
-static enum err check_memory(const struct model *model, uint32_t page_tokens, uint32_t page_count,
-                             struct report *report)
+static enum err check_memory(const struct model *model, enum fwd_recipe recipe,
+                             uint32_t page_tokens, uint32_t page_count, struct report *report)
 {
     enum { MIB = 1 << 20, ELSE_MIB = 64 };
-    uint64_t left = mem_machine_available(), weights = fwd_weight_bytes(model);
+    uint64_t left = mem_machine_available(), weights = fwd_weight_bytes(model, recipe);
     uint64_t pages = fwd_page_bytes(model, page_tokens) * page_count;
     if (left == UINT64_MAX || weights / MIB + pages / MIB + ELSE_MIB <= left / MIB)
         return ERR_OK;
@@ -175,6 +176,7 @@ enum err backend_cpu_create(const struct backend_cpu_config *config, struct back
         .threads = config->threads,
         .page_tokens = config->page_tokens ? config->page_tokens : PAGE_TOKENS,
         .page_count = config->page_count,
+        .recipe = config->recipe,
         .progress = config->progress,
         .progress_user = config->progress_user,
     };
@@ -183,8 +185,9 @@ enum err backend_cpu_create(const struct backend_cpu_config *config, struct back
         return err_set(report, ERR_INVALID,
                        "page_tokens is %u; use 16, 32, 64, 128 or 256", page_tokens);
     if (fwd_config.page_count == 0)
-        fwd_config.page_count = page_count_choose(model, page_tokens);
-    enum err err = check_memory(model, page_tokens, fwd_config.page_count, report);
+        fwd_config.page_count = page_count_choose(model, config->recipe, page_tokens);
+    enum err err =
+        check_memory(model, config->recipe, page_tokens, fwd_config.page_count, report);
     if (err != ERR_OK)
         return err;
 
@@ -207,7 +210,7 @@ enum err backend_cpu_create(const struct backend_cpu_config *config, struct back
         .tokens_max = config->tokens_max ? config->tokens_max : TOKENS_MAX,
         .requests_max = config->requests_max ? config->requests_max : REQUESTS_MAX,
         .embedding_count = model->hparams.dim,
-        .weight_bytes = fwd_weight_bytes(model),
+        .weight_bytes = fwd_weight_bytes(model, config->recipe),
         .kv_bytes = fwd_page_bytes(model, page_tokens) * fwd_config.page_count,
     };
     cpu->piece_count = fwd_thread_count(cpu->fwd);

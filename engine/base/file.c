@@ -91,40 +91,66 @@ void file_unmap(const uint8_t *data, size_t bytes)
         (void)munmap((void *)(uintptr_t)data, bytes);
 }
 
-enum err file_write(const char *path, const void *data, size_t bytes, struct report *report)
+enum err file_out_open(const char *path, struct file_out *out, struct report *report)
 {
-    char temporary[PATH_MAX];
-    int length = snprintf(temporary, sizeof temporary, "%s.tmp.%ld", path, (long)getpid());
-    if (length < 0 || (size_t)length >= sizeof temporary)
+    int length = snprintf(out->path, sizeof out->path, "%s", path);
+    if (length < 0 || (size_t)length >= sizeof out->path)
         return err_set(report, ERR_INVALID, "path too long: %s", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return err_set(report, ERR_IO, "cannot create %s: %s", temporary, strerror(errno));
+    (void)snprintf(out->temporary, sizeof out->temporary, "%s.tmp.%ld", path, (long)getpid());
+    out->fd = open(out->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (out->fd < 0)
+        return err_set(report, ERR_IO, "cannot create %s: %s", out->temporary, strerror(errno));
+    return ERR_OK;
+}
+
+static enum err cannot_write(struct file_out *out, int why, struct report *report)
+{
+    file_out_abort(out);
+    return err_set(report, ERR_IO, "cannot write %s: %s", out->path, strerror(why));
+}
+
+enum err file_out_write(struct file_out *out, const void *data, size_t bytes,
+                        struct report *report)
+{
     const char *at = data;
-    size_t left = bytes;
-    while (left) {
-        ssize_t put = write(fd, at, left);
+    while (bytes) {
+        ssize_t put = write(out->fd, at, bytes);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
-            break;
+            return cannot_write(out, errno, report);
         at += put;
-        left -= (size_t)put;
-    }
-    int why = errno;
-    if (left == 0 && fsync(fd) != 0)
-        why = errno;
-    else if (left == 0)
-        why = 0;
-    if (close(fd) != 0 && why == 0)
-        why = errno;
-    if (why == 0 && rename(temporary, path) != 0)
-        why = errno;
-    if (why != 0) {
-        (void)unlink(temporary);
-        return err_set(report, ERR_IO, "cannot write %s: %s", path, strerror(why));
+        bytes -= (size_t)put;
     }
     return ERR_OK;
+}
+
+enum err file_out_commit(struct file_out *out, struct report *report)
+{
+    if (fsync(out->fd) != 0)
+        return cannot_write(out, errno, report);
+    int fd = out->fd;
+    out->fd = -1;
+    if (close(fd) != 0 || rename(out->temporary, out->path) != 0)
+        return cannot_write(out, errno, report);
+    return ERR_OK;
+}
+
+void file_out_abort(struct file_out *out)
+{
+    if (out->fd >= 0)
+        (void)close(out->fd);
+    out->fd = -1;
+    (void)unlink(out->temporary);
+}
+
+enum err file_write(const char *path, const void *data, size_t bytes, struct report *report)
+{
+    struct file_out out;
+    enum err err = file_out_open(path, &out, report);
+    if (!err)
+        err = file_out_write(&out, data, bytes, report);
+    return err ? err : file_out_commit(&out, report);
 }
 
 enum err file_make_dirs(const char *path, struct report *report)

@@ -23,6 +23,18 @@ void file_unmap(const uint8_t *data, size_t bytes);
 enum err file_write(const char *path, const void *data, size_t bytes, struct report *report)
     ERR_MUST_USE;
 
+/* The same in pieces, for what is too large to be in memory. After a failed write the file is gone
+ * and must not be used again; otherwise end with file_out_commit or file_out_abort. */
+struct file_out {
+    char path[4096], temporary[4128];
+    int fd;
+};
+enum err file_out_open(const char *path, struct file_out *out, struct report *report) ERR_MUST_USE;
+enum err file_out_write(struct file_out *out, const void *data, size_t bytes,
+                        struct report *report) ERR_MUST_USE;
+enum err file_out_commit(struct file_out *out, struct report *report) ERR_MUST_USE;
+void file_out_abort(struct file_out *out);
+
 /* As `mkdir -p`. */
 enum err file_make_dirs(const char *path, struct report *report) ERR_MUST_USE;
 

@@ -64,9 +64,9 @@ static uint32_t pad(uint32_t count)
 
 /* ---- Life ---------------------------------------------------------------------------------- */
 
-uint64_t fwd_weight_bytes(const struct model *model)
+uint64_t fwd_weight_bytes(const struct model *model, enum fwd_recipe recipe)
 {
-    return weights_bytes(model);
+    return weights_bytes(model, recipe);
 }
 
 uint64_t fwd_page_bytes(const struct model *model, uint32_t page_tokens)
@@ -99,8 +99,8 @@ enum err fwd_create(const struct model *model, const struct fwd_config *config, 
         err = attention_scratch_create(h->head_count, h->kv_head_count, h->head_dim,
                                        &fwd->scratch[i], report);
     if (!err)
-        err = weights_create(model, fwd->team, config->progress, config->progress_user,
-                             &fwd->weights, report);
+        err = weights_create(model, config->recipe, fwd->team, config->progress,
+                             config->progress_user, &fwd->weights, report);
     if (err) {
         fwd_destroy(fwd);
         return err;

@@ -15,6 +15,7 @@
 
 #include "engine/base/err.h"
 #include "engine/batch/batch.h"
+#include "engine/forward/recipe.h"
 
 struct model;
 struct simd_table;
@@ -28,6 +29,7 @@ struct fwd_config {
     uint32_t page_tokens; /* 16, 32, 64, 128 or 256 */
     uint32_t page_count;  /* KV pages for all layers together */
     const struct simd_table *simd; /* NULL: simd_table_get() */
+    enum fwd_recipe recipe; /* what float weights are turned into; 0: they stay */
     fwd_progress progress; /* may be NULL */
     void *progress_user;
 };
@@ -44,7 +46,7 @@ struct fwd_output {
 uint32_t fwd_threads_default(void);
 
 /* Bytes that fwd_create will take for packed weights and for one KV page. */
-uint64_t fwd_weight_bytes(const struct model *model);
+uint64_t fwd_weight_bytes(const struct model *model, enum fwd_recipe recipe);
 uint64_t fwd_page_bytes(const struct model *model, uint32_t page_tokens);
 
 /* Packs the weights and allocates the pages (zeroed). `model` is borrowed until fwd_destroy: rows

@@ -44,6 +44,7 @@ struct job {
 
 struct plan {
     const struct model *model;
+    enum fwd_recipe recipe;
     uint8_t *region; /* NULL in the first walk */
     size_t bytes;
     struct {
@@ -66,13 +67,22 @@ static uint32_t source_row(uint32_t row, uint32_t head_dim, uint32_t rope_dim)
     return row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
 }
 
+/* Only these are quantised while loading: a second quantising would lose twice. */
+static bool is_float(enum gguf_tensor_type format)
+{
+    return format == GGUF_TENSOR_F32 || format == GGUF_TENSOR_F16 || format == GGUF_TENSOR_BF16;
+}
+
 static void plan_matrix(struct plan *plan, const struct gguf_tensor *tensor, uint32_t rope_dim,
                         struct simd_weights *matrix)
 {
     enum simd_type type;
     if (plan->err)
         return;
-    if (!weights_type(tensor->type, &type)) {
+    enum gguf_tensor_type format = tensor->type;
+    if (is_float(format))
+        format = fwd_recipe_type(plan->recipe, plan->model, tensor);
+    if (!weights_type(format, &type)) {
         plan->err = err_set(plan->report, ERR_UNSUPPORTED,
                             "tensor '%.*s' is of type %s, for which this build has no kernel",
                             tensor->name.bytes < 80 ? (int)tensor->name.bytes : 80,
@@ -142,10 +152,63 @@ static void visit(struct plan *plan, struct weights *weights)
 
 struct packing {
     const struct plan *plan;
+    struct requantize *rooms; /* [threads]; NULL: nothing is quantised */
     fwd_progress progress;
     void *progress_user;
     atomic_size_t done;
 };
+
+/* A worker's room for rows that change their format. */
+struct requantize {
+    float *floats; /* [columns of the widest matrix] */
+    uint8_t *rows; /* SIMD_LANES rows of it, at most four bytes an element */
+};
+
+/* Turns the rows of a panel into the matrix's format; `rows` then points to the results. */
+static void requantize_rows(const struct requantize *room, const struct job *job,
+                            const uint8_t *rows[SIMD_LANES])
+{
+    const struct simd_weights *matrix = job->matrix;
+    size_t row_bytes = simd_row_bytes(matrix->type, matrix->columns);
+    enum simd_type from = SIMD_F32;
+    (void)weights_type(job->tensor->type, &from);
+    for (uint32_t lane = 0; lane < SIMD_LANES; lane++) {
+        if (!rows[lane])
+            continue;
+        uint8_t *row = room->rows + lane * row_bytes;
+        simd_unpack_row(from, matrix->columns, rows[lane], room->floats);
+        CHECK(simd_quantize_row(matrix->type, matrix->columns, room->floats, row));
+        rows[lane] = row;
+    }
+}
+
+static void free_rooms(struct requantize *rooms, uint32_t count)
+{
+    for (uint32_t i = 0; rooms && i < count; i++) {
+        mem_free(NULL, rooms[i].floats);
+        mem_free(NULL, rooms[i].rows);
+    }
+    mem_free(NULL, rooms);
+}
+
+static enum err make_rooms(const struct plan *plan, uint32_t count, struct requantize **rooms)
+{
+    size_t columns = 0;
+    *rooms = NULL;
+    for (size_t i = 0; i < plan->jobs.count; i++)
+        columns = plan->jobs.items[i].tensor->dims[0] > columns
+                      ? (size_t)plan->jobs.items[i].tensor->dims[0]
+                      : columns;
+    if (plan->recipe == FWD_AS_IS)
+        return ERR_OK;
+    bool ok = (*rooms = mem_calloc(NULL, count, sizeof **rooms)) != NULL;
+    for (uint32_t i = 0; ok && i < count; i++) {
+        (*rooms)[i].floats = mem_calloc(NULL, columns, sizeof(float));
+        (*rooms)[i].rows = mem_calloc(NULL, columns, SIMD_LANES * sizeof(float));
+        ok = (*rooms)[i].floats && (*rooms)[i].rows;
+    }
+    return ok ? ERR_OK : err_set(plan->report, ERR_MEMORY, "no memory for quantising");
+}
 
 static void pack_share(void *user, const struct worker *worker)
 {
@@ -160,7 +223,9 @@ static void pack_share(void *user, const struct worker *worker)
             at++;
         const struct job *job = &plan->jobs.items[at];
         const struct simd_weights *matrix = job->matrix;
-        size_t row_bytes = simd_row_bytes(matrix->type, matrix->columns);
+        enum simd_type stored = matrix->type;
+        (void)weights_type(job->tensor->type, &stored);
+        size_t row_bytes = simd_row_bytes(stored, matrix->columns);
         const uint8_t *rows[SIMD_LANES];
         for (uint32_t lane = 0; lane < SIMD_LANES; lane++) {
             uint32_t row = (panel - job->first_panel) * SIMD_LANES + lane;
@@ -169,6 +234,8 @@ static void pack_share(void *user, const struct worker *worker)
                                    source_row(row, job->head_dim, job->rope_dim) * row_bytes
                              : NULL;
         }
+        if (stored != matrix->type)
+            requantize_rows(&packing->rooms[worker->index], job, rows);
         simd_pack_panel(matrix->type, matrix->columns, rows,
                         job->panels + (panel - job->first_panel) * matrix->panel_bytes);
         size_t done = atomic_fetch_add(&packing->done, matrix->panel_bytes) + matrix->panel_bytes;
@@ -177,18 +244,19 @@ static void pack_share(void *user, const struct worker *worker)
     }
 }
 
-uint64_t weights_bytes(const struct model *model)
+uint64_t weights_bytes(const struct model *model, enum fwd_recipe recipe)
 {
     struct weights weights;
-    struct plan plan = {.model = model};
+    struct plan plan = {.model = model, .recipe = recipe};
     visit(&plan, &weights);
     return plan.err ? 0 : plan.bytes;
 }
 
-enum err weights_create(const struct model *model, struct team *team, fwd_progress progress,
-                        void *progress_user, struct weights *weights, struct report *report)
+enum err weights_create(const struct model *model, enum fwd_recipe recipe, struct team *team,
+                        fwd_progress progress, void *progress_user, struct weights *weights,
+                        struct report *report)
 {
-    struct plan plan = {.model = model, .report = report};
+    struct plan plan = {.model = model, .recipe = recipe, .report = report};
     *weights = (struct weights){0};
     visit(&plan, weights);
     if (!plan.err && !weights_type(model->token_embedding->type, &weights->embedding_type))
@@ -212,9 +280,12 @@ enum err weights_create(const struct model *model, struct team *team, fwd_progre
         struct packing packing = {.plan = &plan, .progress = progress,
                                   .progress_user = progress_user};
         CHECK(plan.bytes == weights->region_bytes);
-        team_run(team, pack_share, &packing);
-        if (progress)
+        plan.err = make_rooms(&plan, team_threads(team), &packing.rooms);
+        if (!plan.err)
+            team_run(team, pack_share, &packing);
+        if (!plan.err && progress)
             progress(progress_user, plan.bytes, plan.bytes);
+        free_rooms(packing.rooms, team_threads(team));
     }
     vec_free(NULL, &plan.jobs);
     if (plan.err)

@@ -28,13 +28,14 @@ struct weights {
     enum simd_type embedding_type; /* of the rows in the file */
 };
 
-enum err weights_create(const struct model *model, struct team *team, fwd_progress progress,
-                        void *progress_user, struct weights *weights, struct report *report)
-    ERR_MUST_USE;
+/* `recipe`: the format that float matrices are turned into. */
+enum err weights_create(const struct model *model, enum fwd_recipe recipe, struct team *team,
+                        fwd_progress progress, void *progress_user, struct weights *weights,
+                        struct report *report) ERR_MUST_USE;
 void weights_destroy(struct weights *weights);
 
 /* Bytes of the region. 0 when a tensor's format has no kernel. */
-uint64_t weights_bytes(const struct model *model);
+uint64_t weights_bytes(const struct model *model, enum fwd_recipe recipe);
 
 /* The kernel type of a tensor's format; false: none. */
 bool weights_type(enum gguf_tensor_type format, enum simd_type *type);

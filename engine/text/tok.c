@@ -314,7 +314,9 @@ static enum err read_tokens(struct builder *b)
 
     for (size_t i = 0; i < 256; i++)
         tok->byte_symbols[i] = tok->byte_fallback[i] = TOK_NONE;
-    if (!vec_push(NULL, &b->starts, 0) || !words_alloc(b, (size_t)tok->vocab_count + 256))
+    /* Text that is never NULL, also when all tokens are empty. */
+    if (!vec_reserve(NULL, &b->text, 1) || !vec_push(NULL, &b->starts, 0) ||
+        !words_alloc(b, (size_t)tok->vocab_count + 256))
         return out_of_memory(b->report);
     for (uint32_t id = 0; id < tok->vocab_count; id++) {
         struct gguf_string s = tokens->of.array.strings[id];
