@@ -7,7 +7,7 @@ expect "version" 0 "$PIE" --version
 has "version text" "$out" "pie 0."
 expect "help" 0 "$PIE" --help
 has "help lists run" "$out" "run"
-for command in "run" "model list" "model info" "model train" "doctor"; do
+for command in "run" "model list" "model info" "model train" "model quantize" "model perplexity" "doctor"; do
     expect "$command --help" 0 $PIE $command --help
     has "$command help" "$out" "Usage: pie $command"
 done
@@ -113,6 +113,17 @@ if cmp -s "$scratch/again.gguf" "$PIE_HOME/models/tiny.gguf"; then pass; else fa
 LC_ALL=C sed 's/general.name\(........\)\(....\)...../general.name\1\2\x1B[2J\xFF/' "$PIE_HOME/models/tiny.gguf" >"$scratch/evil.gguf"
 expect "info of a model with an evil name" 0 "$PIE" model info "$scratch/evil.gguf"
 has "its name cannot steer the terminal" "$out" "?[2J?"
+expect "quantize" 0 "$PIE" model quantize tiny "$scratch/tiny-q8.gguf" --type q8_0 --json
+has "quantize counts" "$out" '"quantised":'
+expect "quantize does not overwrite" 1 "$PIE" model quantize tiny "$scratch/tiny-q8.gguf" --type Q8_0
+expect "quantize to what there is not" 1 "$PIE" model quantize tiny "$scratch/q9.gguf" --type Q9
+has "quantize names the types" "$err" "Q4_K_M"
+expect "the quantised model runs" 0 "$PIE" run raw-completion --model "$scratch/tiny-q8.gguf" -- --prompt "The" --max-tokens 5
+expect "quantised at load" 0 "$PIE" run raw-completion --model tiny --quantize Q8_0 -- --prompt "The" --max-tokens 5
+expect "quantised at load to what there is not" 1 "$PIE" run raw-completion --model tiny --quantize Q9 -- --prompt "The"
+expect "perplexity" 0 "$PIE" model perplexity tiny --text tests/vectors/perplexity.txt --context 32 --json
+has "perplexity is a number" "$out" '"perplexity":'
+expect "perplexity of a short text" 1 "$PIE" model perplexity tiny --text tests/vectors/perplexity.txt --context 100000
 expect "the tiny model runs" 0 "$PIE" run raw-completion --model tiny -- --prompt "The" --max-tokens 5
 expect "doctor" 0 "$PIE" doctor
 has "doctor names the kernels" "$out" "kernels"
