@@ -8,7 +8,7 @@
 #include "engine/base/mem.h"
 #include "models/st_impl.h"
 
-enum { VOCAB_MAX = 1 << 24, MERGES_MAX = 1 << 26, SPLITS_MAX = 8 };
+enum { VOCAB_MAX = 1 << 24, MERGES_MAX = 1 << 26, SPLITS_MAX = 8, PADDING_MAX = 1 << 16 };
 enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER = 4, UNUSED = 5, BYTE = 6 }; /* GGUF's */
 
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
@@ -41,6 +41,7 @@ struct vocab {
     int32_t *types;             /* [count] */
     float *scores;              /* [count] */
     uint32_t count;
+    uint32_t rows; /* of the embedding; 0: unknown */
     struct report *report;
 };
 
@@ -145,7 +146,8 @@ static enum err count_tokens(const json_t *vocab, const json_t *added, struct vo
     if (count == 0 || count / 4 > json_object_size(vocab) + json_array_size(added) + 1000)
         return err_set(v->report, ERR_INVALID, "tokenizer.json: %zu tokens with ids up to %u",
                        json_object_size(vocab) + json_array_size(added), count);
-    v->count = count;
+    /* Embeddings have rows that no token uses: the vocabulary is filled up to them. */
+    v->count = v->rows > count && v->rows - count <= PADDING_MAX ? v->rows : count;
     return ERR_OK;
 }
 
@@ -421,7 +423,7 @@ enum err st_put_tokenizer(const json_t *root, const json_t *extra, const json_t 
 {
     const json_t *model = json_object_get(root, "model");
     const char *type = st_string(model, "type");
-    struct vocab v = {.report = report};
+    struct vocab v = {.rows = config->vocab_count, .report = report};
     if (!type || strcmp(type, "BPE") != 0)
         return err_set(report, ERR_UNSUPPORTED, "tokenizer.json: the tokenizer model '%.40s' is not "
                        "supported; BPE is (byte-level, or with byte fallback)",

@@ -72,6 +72,7 @@ static void ids_equal_tokenizers(void **state)
             fail_msg("%s: %s", name, report.text);
         assert_string_equal(tok_pre_name(tok), cases[c].pre);
         assert_true(tok_adds_bos(tok) == cases[c].bos);
+        assert_int_equal(tok_vocab_count(tok), 1000); /* as config.json says */
         snprintf(name, sizeof name, "hf-%s.out", cases[c].name);
         struct st_text expected = read_text(name);
         const char *line = expected.data;
