@@ -449,7 +449,6 @@ int cmd_run(int argc, char **argv)
     struct engine *engine;
     struct ui_bar bar;
     char model_path[PATHS_MAX];
-    struct config_file file;
     char programs[PATHS_MAX];
     char standard[PATHS_MAX];
     int status;
