@@ -37,14 +37,15 @@ bool tools_find(const char *const *names, char out[PATHS_MAX])
     return false;
 }
 
-int tools_run(char *const *argv)
+int tools_run(const char *folder, char *const *argv)
 {
     int status;
     pid_t child = fork();
     if (child < 0)
         return 127;
     if (child == 0) {
-        (void)execv(argv[0], argv);
+        if (dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 && (!folder || chdir(folder) == 0))
+            (void)execv(argv[0], argv);
         _exit(127);
     }
     while (waitpid(child, &status, 0) < 0)

@@ -13,8 +13,8 @@ bool tools_find(const char *const *names, char out[PATHS_MAX]);
 extern const char *const tools_clang[];
 extern const char *const tools_wasm_ld[];
 
-/* Runs argv[0] (a path) with the words given, waits, and returns its exit status; 127 when it
- * could not be started or died. */
-int tools_run(char *const *argv);
+/* Runs argv[0] (a path) with the words given in `folder` (NULL: here), its output on our stderr;
+ * waits, and returns its exit status, 127 when it could not be started or died. */
+int tools_run(const char *folder, char *const *argv);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/program/semver.h"
 #include "engine/program/toml.h"
 
 /* Where the reader is, for messages. */
@@ -70,6 +71,11 @@ int prog_version_compare(const char *a, const char *b)
 }
 
 static const char *const type_names[] = {"string", "int", "float", "bool"};
+
+const char *prog_type_name(enum prog_type type)
+{
+    return type_names[type];
+}
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
@@ -164,8 +170,32 @@ static enum err copy_key(struct reader *r, const struct prog_toml_entry *entry, 
     return *out == NULL ? no_memory(r) : ERR_OK;
 }
 
-static enum err read_pairs(struct reader *r, const char *section, struct prog_pair **out,
-                           size_t *count)
+typedef enum err (*check_pair)(struct reader *r, const struct prog_toml_value *at, const char *full,
+                               const struct prog_pair *pair);
+
+static enum err check_runtime(struct reader *r, const struct prog_toml_value *at, const char *full,
+                              const struct prog_pair *pair)
+{
+    if (prog_semver_is_constraint(pair->value))
+        return ERR_OK;
+    return fail(r, at, "%s: expected a version constraint such as \"^0.4.0\", found \"%.60s\"", full,
+                pair->value);
+}
+
+static enum err check_dependency(struct reader *r, const struct prog_toml_value *at,
+                                 const char *full, const struct prog_pair *pair)
+{
+    if (!prog_name_is_valid(pair->name, strlen(pair->name)))
+        return fail(r, at, "%s: expected the name of a program: a letter or digit, then letters, "
+                           "digits, '-' and '_'", full);
+    if (!prog_version_is_valid(pair->value, strlen(pair->value)))
+        return fail(r, at, "%s: expected an exact version like \"1.2.3\", found \"%.60s\"", full,
+                    pair->value);
+    return ERR_OK;
+}
+
+static enum err read_pairs(struct reader *r, const char *section, check_pair check,
+                           struct prog_pair **out, size_t *count)
 {
     const struct prog_toml_value *table;
     enum err err = find_table(r, section, &table);
@@ -183,6 +213,11 @@ static enum err read_pairs(struct reader *r, const char *section, struct prog_pa
             return err;
         (void)snprintf(full, sizeof full, "%s.%s", section, pairs[i].name);
         err = take_text(r, entry->value, full, &pairs[i].value);
+        if (err != ERR_OK)
+            return err;
+        uint32_t column;
+        prog_toml_position(&r->toml, entry->value->offset, &pairs[i].line, &column);
+        err = check(r, entry->value, full, &pairs[i]);
         if (err != ERR_OK)
             return err;
     }
@@ -294,9 +329,9 @@ enum err prog_manifest_parse(const char *text, size_t bytes, const char *file,
     arena_init(&manifest->arena, heap);
     err = read_package(&r);
     if (err == ERR_OK)
-        err = read_pairs(&r, "runtime", &manifest->runtime, &manifest->runtime_count);
+        err = read_pairs(&r, "runtime", check_runtime, &manifest->runtime, &manifest->runtime_count);
     if (err == ERR_OK)
-        err = read_pairs(&r, "dependencies", &manifest->dependencies, &manifest->dependency_count);
+        err = read_pairs(&r, "dependencies", check_dependency, &manifest->dependencies, &manifest->dependency_count);
     if (err == ERR_OK)
         err = read_parameters(&r);
     prog_toml_deinit(&r.toml);

@@ -2,7 +2,8 @@
  *
  *     [package]       name, version (both required), description, authors, repository, readme,
  *                     keywords
- *     [runtime]       NAME = "semver constraint"; kept, not checked
+ *     [runtime]       NAME = "semver constraint"; its form is checked here, what it asks for by
+ *                     prog_semver_check_runtime
  *     [parameters]    NAME = { type = "string" | "int" | "float" | "bool", optional, description }
  *     [dependencies]  NAME = "exact version"
  *
@@ -13,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
@@ -30,6 +32,7 @@ struct prog_parameter {
 
 struct prog_pair {
     const char *name, *value;
+    uint32_t line; /* in the file */
 };
 
 /* All texts are zero-terminated and lie in `arena`; absent ones are "". */
@@ -50,6 +53,9 @@ enum err prog_manifest_parse(const char *text, size_t bytes, const char *file,
                              struct mem_heap *heap, struct prog_manifest *manifest,
                              struct report *report) ERR_MUST_USE;
 void prog_manifest_deinit(struct prog_manifest *manifest);
+
+/* "string", "int", "float" or "bool". */
+const char *prog_type_name(enum prog_type type);
 
 /* The rules of the id's two parts. */
 bool prog_name_is_valid(const char *name, size_t bytes);
