@@ -16,7 +16,7 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-pr
 # -ffp-contract=off: a fused multiply-add only where the source says so; bit-exactness needs it.
 CFLAGS_ALL := -std=gnu11 -O2 -g -I. -MMD -MP -ffp-contract=off -fno-strict-aliasing \
               -fvisibility=hidden -pthread $(WARNINGS)
-LDLIBS := -Wl,--as-needed -lsleef -ljansson -linih -lzmq -lm -lpthread
+LDLIBS := -Wl,--as-needed -lsleef -ljansson -linih -lzmq -lcurl -lcrypto -lm -lpthread
 
 ifneq ($(SAN),)
 CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
@@ -82,7 +82,7 @@ include $(wildcard cli/cli.mk sdk/sdk.mk tests/fuzz/fuzz.mk)
 
 # ---- packages ---------------------------------------------------------------------------------
 # Debian packages that the build and the tests need; `make deps` installs what is missing.
-PACKAGES := gcc libc6-dev make libsleef-dev libjansson-dev libinih-dev libzmq3-dev libcmocka-dev \
+PACKAGES := gcc libc6-dev make libsleef-dev libjansson-dev libinih-dev libzmq3-dev libcurl4-openssl-dev libssl-dev libcmocka-dev \
             clang-19 lld-19 xz-utils
 .PHONY: deps
 deps:

@@ -13,6 +13,8 @@ enum { BAKE_MANIFEST_BYTES_MAX = 1 << 20, BAKE_WASM_BYTES_MAX = 512 << 20 };
 
 int bake_create(int argc, char **argv);
 int bake_build(int argc, char **argv);
+/* Builds without a word on stdout. */
+int bake_build_quietly(const char *folder, const char *out);
 int bake_wit(int argc, char **argv);
 int bake_login(int argc, char **argv);
 int bake_publish(int argc, char **argv);

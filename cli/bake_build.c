@@ -202,13 +202,34 @@ static bool split_input(const char *input, char folder[PATHS_MAX], struct bake_j
     return true;
 }
 
+/* Checks the Pie.toml, then builds. */
+static int build_checked(struct bake_job *job)
+{
+    struct report report = {0};
+    struct prog_manifest manifest;
+    char path[PATHS_MAX + 16];
+    if (bake_manifest(job->input, &manifest, &report))
+        return bake_complain(&report);
+    (void)snprintf(path, sizeof path, "%s/Pie.toml", job->input);
+    enum err err = prog_semver_check_runtime(&manifest, path, &report);
+    job->name = manifest.name;
+    if (!err)
+        err = build(job, &report);
+    prog_manifest_deinit(&manifest);
+    return err ? bake_complain(&report) : CMD_OK;
+}
+
+int bake_build_quietly(const char *folder, const char *out)
+{
+    struct bake_job job = {.input = folder, .out = out};
+    return build_checked(&job);
+}
+
 int bake_build(int argc, char **argv)
 {
     struct bake_job job = {0};
     const char *out = NULL;
-    struct report report = {0};
-    char folder[PATHS_MAX], path[PATHS_MAX + 16];
-    struct prog_manifest manifest;
+    char folder[PATHS_MAX];
     const struct args_option table[] = {
         {"out", 'o', NULL, &out, "WASM", "The file to write (required)"},
         {"debug", 0, &job.debug, NULL, NULL, "No optimisation, debug names, show the commands"},
@@ -229,19 +250,11 @@ int bake_build(int argc, char **argv)
         (void)fprintf(stderr, "error: say what and where to: bakery build DIR -o FILE.wasm\n");
         return CMD_USAGE;
     }
-    if (bake_manifest(job.input, &manifest, &report))
-        return bake_complain(&report);
-    (void)snprintf(path, sizeof path, "%s/Pie.toml", folder);
-    enum err err = prog_semver_check_runtime(&manifest, path, &report);
-    job.name = manifest.name;
     job.out = out;
-    if (!err)
-        err = build(&job, &report);
-    prog_manifest_deinit(&manifest);
-    if (err)
-        return bake_complain(&report);
-    printf("%s\n", out);
-    return CMD_OK;
+    int status = build_checked(&job);
+    if (status == CMD_OK)
+        printf("%s\n", out);
+    return status;
 }
 
 int bake_wit(int argc, char **argv)

@@ -9,6 +9,7 @@ enum { CMD_OK = 0, CMD_FAILED = 1, CMD_USAGE = 2, CMD_INTERRUPTED = 130 };
 
 int cmd_run(int argc, char **argv);
 int cmd_model(int argc, char **argv);
+int cmd_registry(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_wasm(int argc, char **argv);
 

@@ -11,6 +11,7 @@
 #include "cli/config.h"
 #include "cli/fold.h"
 #include "cli/paths.h"
+#include "cli/registry.h"
 #include "cli/ui.h"
 #include "engine/base/file.h"
 #include "engine/base/utf8.h"
@@ -196,7 +197,8 @@ static bool read_options(struct run_options *options, int argc, char **argv, int
         .synopsis = "[INFERLET] [-- --KEY VALUE ...]",
         .description =
             "Runs an inferlet once, in an engine of its own, and streams what it says.\n"
-            "INFERLET is a name (newest version) or NAME@VERSION. Words behind `--` become the\n"
+            "INFERLET is a name (newest version), NAME@VERSION or NAME@^1.2; what is not installed\n"
+            "comes from the registry, if one is configured. Words behind `--` become the\n"
             "JSON input: `-- --prompt \"hi\" --max-tokens 20` is {\"prompt\":\"hi\",\"max_tokens\":20}.\n"
             "Exit status: 0, 1 when it failed, 2 for wrong usage, 130 after Ctrl-C.",
         .options = table,
@@ -400,6 +402,33 @@ static void tell_stats(const struct engine *engine)
                   stats.pages_peak, stats.pages_total);
 }
 
+/* What is installed counts, but `@latest` and constraints are asked of the registry; without one,
+ * or when it cannot be reached, `@latest` is the newest that is installed. */
+static enum err find_program(struct engine *engine, const struct run_options *options, char id[256],
+                             struct report *report)
+{
+    static struct registry_choice choice;
+    struct report local = {0}, remote = {0};
+    const char *version = strchr(options->name, '@');
+    bool is_latest = version && strcmp(version, "@latest") == 0;
+    enum err err = engine_program_find(engine, options->name, id, &local);
+    if (!err && !is_latest)
+        return ERR_OK;
+    enum err there = registry_choose(&choice, options->config, options->quiet, &remote);
+    bool is_configured = there == ERR_OK;
+    if (!there)
+        there = registry_install(&choice, engine, options->name, id, &remote);
+    if (!there)
+        return ERR_OK;
+    if (!err) {
+        if (is_configured && !options->quiet)
+            (void)fprintf(stderr, "pie run: %s; what is installed is run\n", remote.text);
+        return engine_program_find(engine, options->name, id, report);
+    }
+    *report = is_configured || err == ERR_INVALID ? remote : local;
+    return is_configured ? there : err;
+}
+
 static int run_on(struct engine *engine, const struct run_options *options)
 {
     struct report report = {0};
@@ -412,7 +441,7 @@ static int run_on(struct engine *engine, const struct run_options *options)
     buf_init(&output.streamed, NULL);
     enum err err = options->path
                        ? add_files(engine, options->path, options->manifest, id, &report)
-                       : engine_program_find(engine, options->name, id, &report);
+                       : find_program(engine, options, id, &report);
     if (!err)
         err = make_input(options, &input, &report);
     if (!err) {

@@ -29,6 +29,9 @@ static const struct key keys[] = {
     {"model", "path", KEY_TEXT, offsetof(struct config_file, model)},
     {"model", "name", KEY_TEXT, offsetof(struct config_file, model)},
     {"model", "quantize", KEY_TEXT, offsetof(struct config_file, quantize)},
+    {"registry", "url", KEY_TEXT, offsetof(struct config_file, registry)},
+    {"registry", "trusted_keys", KEY_TEXT, offsetof(struct config_file, trusted_keys)},
+    {"registry", "signing_key", KEY_TEXT, offsetof(struct config_file, signing_key)},
     {"engine", "threads", KEY_U32, CONFIG(threads)},
     {"engine", "page_tokens", KEY_U32, CONFIG(page_tokens)},
     {"engine", "page_count", KEY_U32, CONFIG(page_count)},
@@ -60,12 +63,10 @@ static bool set_key(const struct reading *reading, const struct key *key, const 
     char *base = key->kind == KEY_TEXT ? (char *)reading->file : (char *)reading->config;
     void *field = base + key->offset;
     uint64_t number;
-    size_t text_bytes = key->offset == offsetof(struct config_file, quantize)
-                            ? sizeof reading->file->quantize
-                            : sizeof reading->file->model;
     switch (key->kind) {
     case KEY_TEXT:
-        return snprintf(field, text_bytes, "%s", text) < (int)text_bytes;
+        return snprintf(field, sizeof reading->file->model, "%s", text) <
+               (int)sizeof reading->file->model;
     case KEY_U32:
         if (!read_number(text, UINT32_MAX, &number))
             return false;

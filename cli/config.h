@@ -5,6 +5,7 @@
  *     [engine]   threads page_tokens page_count batch_tokens batch_requests seed
  *     [runtime]  memory_mb fuel token_budget processes allow_fs allow_network
  *                network_allowed_hosts = * | ADDRESS[/BITS][:PORT[-LAST]] ...
+ *     [registry] url = https://HOST | FOLDER   trusted_keys = KEY, KEY   signing_key = FILE
  */
 #ifndef CLI_CONFIG_H
 #define CLI_CONFIG_H
@@ -12,9 +13,9 @@
 #include "engine/engine.h"
 
 struct config_file {
-    char model[4096];         /* empty: not said */
-    char network_rules[4096]; /* the same */
-    char quantize[32];        /* the same */
+    /* Empty: not said. */
+    char model[4096], network_rules[4096], quantize[4096];
+    char registry[4096], trusted_keys[4096], signing_key[4096];
 };
 
 /* Reads `path`, or $PIE_HOME/config.ini when it is NULL, into `config`. */

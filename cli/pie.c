@@ -11,6 +11,7 @@ static const struct {
 } commands[] = {
     {"run", cmd_run, "Run an inferlet once and stream what it says"},
     {"model", cmd_model, "List, inspect and train models"},
+    {"registry", cmd_registry, "Serve a folder of inferlets to others"},
     {"wasm", cmd_wasm, "Run, disassemble and profile WebAssembly on its own"},
     {"doctor", cmd_doctor, "Check this machine: CPU, memory, model, toolchains"},
 };
