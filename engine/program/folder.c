@@ -254,7 +254,7 @@ static enum err version_json(const char *folder, const char *name, const char *v
     (void)json_object_set_new(v, "repository", json_string(m.repository));
     (void)json_object_set_new(v, "readme", json_string(m.readme));
     put_time(v, "created_at", file_time(folder, name, version));
-    const char *const kept[] = {"created_at", "signature", "signed_by"};
+    const char *const kept[] = {"created_at", "checksum", "signature", "signed_by"};
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
         if (json_is_string(json_object_get(meta, kept[i])))
             (void)json_object_set(v, kept[i], json_object_get(meta, kept[i]));
@@ -447,8 +447,13 @@ enum err prog_folder_publish(const char *folder, const char *name, const char *v
         err = file_make_dirs(home, report);
     if (err)
         return err;
+    char checksum[PROG_SHA256_TEXT];
+    err = prog_crypto_sha256(package->wasm, package->wasm_bytes, checksum, report);
+    if (err)
+        return err;
     json_t *meta = json_object();
     put_time(meta, "created_at", time(NULL));
+    (void)json_object_set_new(meta, "checksum", json_string(checksum));
     if (package->signature) {
         (void)json_object_set_new(meta, "signature", json_string(package->signature));
         (void)json_object_set_new(meta, "signed_by", json_string(package->signed_by));

@@ -1,6 +1,6 @@
 /* A registry that is a folder: NAME/VERSION.wasm and NAME/VERSION.toml, as a programs folder has
- * them, and optionally NAME/VERSION.json with what the two do not say: "created_at", "yanked",
- * "signature", "signed_by". Served by engine/server/registry.c, or used without a server.
+ * them, and optionally NAME/VERSION.json with what the two do not say: "created_at", "checksum",
+ * "yanked", "signature", "signed_by"; a package without it is what its files are now. Served by engine/server/registry.c, or used without a server.
  *
  * Answers are the JSON of the registry protocol:
  *     search  {total, page, per_page, pages, items: [{id, name, description, downloads,
