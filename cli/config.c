@@ -16,12 +16,12 @@ struct reading {
     struct report *report;
 };
 
-enum key_kind { KEY_TEXT, KEY_U32, KEY_U64, KEY_MEGABYTES, KEY_BOOL };
+enum key_kind { KEY_TEXT, KEY_LIST, KEY_U32, KEY_U64, KEY_MEGABYTES, KEY_BOOL };
 
 struct key {
     const char *section, *name;
     enum key_kind kind;
-    size_t offset; /* in struct engine_config; KEY_TEXT: in struct config_file */
+    size_t offset; /* in struct engine_config; KEY_TEXT, KEY_LIST: in struct config_file */
 };
 
 #define CONFIG(field) offsetof(struct engine_config, field)
@@ -30,7 +30,7 @@ static const struct key keys[] = {
     {"model", "name", KEY_TEXT, offsetof(struct config_file, model)},
     {"model", "quantize", KEY_TEXT, offsetof(struct config_file, quantize)},
     {"registry", "url", KEY_TEXT, offsetof(struct config_file, registry)},
-    {"registry", "trusted_keys", KEY_TEXT, offsetof(struct config_file, trusted_keys)},
+    {"registry", "trusted_keys", KEY_LIST, offsetof(struct config_file, trusted_keys)},
     {"registry", "signing_key", KEY_TEXT, offsetof(struct config_file, signing_key)},
     {"engine", "threads", KEY_U32, CONFIG(threads)},
     {"engine", "page_tokens", KEY_U32, CONFIG(page_tokens)},
@@ -60,13 +60,17 @@ static bool read_number(const char *text, uint64_t max, uint64_t *value)
 
 static bool set_key(const struct reading *reading, const struct key *key, const char *text)
 {
-    char *base = key->kind == KEY_TEXT ? (char *)reading->file : (char *)reading->config;
+    char *base = key->kind <= KEY_LIST ? (char *)reading->file : (char *)reading->config;
     void *field = base + key->offset;
     uint64_t number;
     switch (key->kind) {
     case KEY_TEXT:
         return snprintf(field, sizeof reading->file->model, "%s", text) <
                (int)sizeof reading->file->model;
+    case KEY_LIST: { /* indented lines, and repeated keys, add to it */
+        size_t bytes = strlen(field), room = sizeof reading->file->trusted_keys - bytes;
+        return snprintf((char *)field + bytes, room, "%s%s", bytes ? ", " : "", text) < (int)room;
+    }
     case KEY_U32:
         if (!read_number(text, UINT32_MAX, &number))
             return false;
@@ -89,7 +93,8 @@ static bool set_key(const struct reading *reading, const struct key *key, const 
 
 static int on_key(void *user, const char *section, const char *name, const char *value)
 {
-    static const char *const expected[] = {"a text that is not too long", "a number that fits",
+    static const char *const expected[] = {"a text that is not too long",
+                                           "a list that is not too long", "a number that fits",
                                            "a number that fits", "a number of megabytes",
                                            "true or false"};
     struct reading *reading = user;
