@@ -55,6 +55,10 @@ enum err bake_find_sdk(char out[PATHS_MAX], struct report *report) ERR_MUST_USE;
 enum err bake_read_wit(const char *sdk, const char *name, struct comp_wit *wit,
                        struct report *report) ERR_MUST_USE;
 
+/* True for names that work in every language: words of lower-case letters and digits, each
+ * beginning with a letter, '-' between them (WIT's kebab-case). */
+bool bake_is_name(const char *name);
+
 /* "package pie:NAME; interface run ...", and a world `program` when `with_world`. */
 bool bake_put_program_wit(struct buf *out, const char *name, bool with_world);
 

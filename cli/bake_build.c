@@ -213,6 +213,11 @@ static int build_checked(struct bake_job *job)
     (void)snprintf(path, sizeof path, "%s/Pie.toml", job->input);
     enum err err = prog_semver_check_runtime(&manifest, path, &report);
     job->name = manifest.name;
+    if (!err && !bake_is_name(job->name))
+        err = err_set(&report, ERR_INVALID,
+                      "%s: package.name: \"%s\" cannot be exported as pie:%s/run: expected words of "
+                      "lower-case letters and digits, each beginning with a letter, with '-' between "
+                      "them", path, job->name, job->name);
     if (!err)
         err = build(job, &report);
     prog_manifest_deinit(&manifest);

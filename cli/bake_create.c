@@ -13,7 +13,7 @@
 enum { TEMPLATE_BYTES_MAX = 1 << 16, DEPTH_MAX = 8 };
 static const char name_mark[] = "@NAME@";
 
-static bool is_name(const char *name)
+bool bake_is_name(const char *name)
 {
     if (!islower((unsigned char)name[0]) || strlen(name) > 64)
         return false;
@@ -115,7 +115,7 @@ int bake_create(int argc, char **argv)
         return CMD_USAGE;
     }
     const char *name = args.positionals[0];
-    if (!is_name(name)) {
+    if (!bake_is_name(name)) {
         (void)fprintf(stderr,
                       "bakery: '%s' is no name for an inferlet: words of lower-case letters and "
                       "digits, each beginning with a letter, with '-' between them\n", name);

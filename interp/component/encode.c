@@ -199,6 +199,8 @@ static const struct comp_functype *flat_type(struct encoder *e,
 {
     const struct comp_functype *type = NULL;
     struct buf text;
+    if (e->err)
+        return NULL;
     buf_init(&text, NULL);
     e->err = comp_wit_print_flat(&text, interface, func, e->report);
     if (!e->err)
@@ -253,8 +255,8 @@ static void add_import(struct encoder *e, const struct wasm_import *core)
             return;
         }
         mark_def(e, import.resource);
-        if (core->type.func.param_count != 1 || core->type.func.params[0] != WASM_I32 ||
-            core->type.func.result_count != 0)
+        if (!e->err && (core->type.func.param_count != 1 || core->type.func.params[0] != WASM_I32 ||
+                        core->type.func.result_count != 0))
             e->err = err_set(e->report, ERR_INVALID, "the module imports %s of %s with a wrong type",
                              core->name, core->module);
     } else {
@@ -849,7 +851,6 @@ static void emit_main(struct encoder *e)
     buf_init(&args, NULL);
     for (size_t i = 0; i < e->imports.count; i++) {
         const struct wasm_import *first = e->imports.items[i].core;
-        uint32_t count = 0;
         bool is_first = true;
         for (size_t j = 0; j < e->imports.count; j++) {
             const struct wasm_import *other = e->imports.items[j].core;
@@ -857,7 +858,6 @@ static void emit_main(struct encoder *e)
                 memcmp(other->module, first->module, first->module_bytes) != 0)
                 continue;
             is_first &= j >= i;
-            count++;
         }
         if (!is_first)
             continue;

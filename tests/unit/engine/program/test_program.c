@@ -92,6 +92,28 @@ static void manifest_errors_have_a_place(void **state)
          "}, found an integer"},
         {"[package]\nname = \"x\"\nversion = \"1.0.0\"\n[runtime]\ncore = 1\n",
          "Pie.toml, line 5, column 8: runtime.core: expected a string, found an integer"},
+        {"[package]\nname = \"x\"\nversion = \"1.0.0\"\n[runtime]\ncore = \"soon\"\n",
+         "Pie.toml, line 5, column 8: runtime.core: expected a version constraint such as "
+         "\"^0.4.0\", found \"soon\""},
+        {"[package]\nname = \"x\"\nversion = \"1.0.0\"\n[dependencies]\nother = \"^1.0\"\n",
+         "Pie.toml, line 5, column 9: dependencies.other: expected an exact version like "
+         "\"1.2.3\", found \"^1.0\""},
+        {"[package]\nname = \"x\"\nversion = \"1.0.0\"\n[dependencies]\n\"../y\" = \"1.0.0\"\n",
+         "Pie.toml, line 5, column 10: dependencies.../y: expected the name of a program: a letter "
+         "or digit, then letters, digits, '-' and '_'"},
+        {"[package]\nname = \"x\"\nversion = \"1.0.0\"\nauthors = \"me\"\n",
+         "Pie.toml, line 4, column 11: package.authors: expected an array of strings, found a "
+         "string"},
+        {"[package]\nname = \"x\"\nversion = \"1.0.0\"\nkeywords = [1]\n",
+         "Pie.toml, line 4, column 13: package.keywords: expected a string, found an integer"},
+        {"[package]\nname = \"x\"\nversion = \"1.0.0\"\nreadme = true\n",
+         "Pie.toml, line 4, column 10: package.readme: expected a string, found a boolean"},
+        {"[package]\nname = \"x\"\nversion = \"1.0.0\"\n[parameters]\np = { type = \"int\", "
+         "optional = 1 }\n",
+         "Pie.toml, line 5, column 32: parameters.p.optional: expected true or false, found an "
+         "integer"},
+        {"package = 1\n", "Pie.toml, line 1, column 11: package: expected a table ([package]), found "
+                          "an integer"},
         {"[package\n", "Pie.toml, line 1, column 9: expected ']' or '.' in a table header, found "
                        "the end of the line"},
         {"[package]\nname = x\n",
