@@ -1,5 +1,7 @@
 /* Uploads wait in FOLDER/.uploads under random names (no program's name begins with a dot) until
- * they are committed or an hour old; checksum and size are checked when they are committed. */
+ * they are committed or an hour old; checksum and size are checked when they are committed. Who
+ * began an upload with a token gets its name, and who knows the name may put the bytes: clients
+ * send no token with them. An empty file stands for an upload whose bytes have not come. */
 #include "engine/server/registry.h"
 
 #include <dirent.h>
@@ -132,7 +134,7 @@ static void me(struct exchange *x)
     if (!has_token(x->registry, x->request))
         answer_error(x, 401, "this token may not publish here");
     else
-        answer_json(x, 200, json_pack("{s:i, s:s, s:s, s:s, s:b}", "id", 1, "login", "publisher",
+        answer_json(x, 200, json_pack("{s:s, s:s, s:s, s:s, s:b}", "id", "1", "login", "publisher",
                                       "name", "publisher", "avatar_url", "", "is_superuser", 0));
 }
 
@@ -229,8 +231,10 @@ static void begin_upload(struct exchange *x)
         ok = false;
     }
     report = (struct report){0};
-    if (ok && prog_crypto_random(16, id, &report)) {
-        answer_report(x, &report);
+    if (ok && (prog_crypto_random(16, id, &report) || !upload_path(x->registry, NULL, path) ||
+               file_make_dirs(path, &report) || !upload_path(x->registry, id, path) ||
+               file_write(path, "", 0, &report))) {
+        answer_error(x, 500, "the registry failed");
         ok = false;
     }
     if (ok) {
@@ -243,16 +247,21 @@ static void begin_upload(struct exchange *x)
     json_decref(json);
 }
 
+/* An upload that was begun and whose bytes have not come. */
+static bool is_begun(const struct srv_registry *registry, const char *id)
+{
+    char path[PROG_FOLDER_PATH_MAX];
+    struct stat status;
+    return prog_crypto_is_hex(id, 16) && upload_path(registry, id, path) &&
+           stat(path, &status) == 0 && status.st_size == 0;
+}
+
+/* `check` has found it begun. */
 static void take_upload(struct exchange *x)
 {
     char path[PROG_FOLDER_PATH_MAX];
     struct report report = {0};
-    if (!prog_crypto_is_hex(x->parts[1], 16)) {
-        answer_error(x, 404, "there is no such upload");
-        return;
-    }
-    if (!upload_path(x->registry, NULL, path) || file_make_dirs(path, &report) ||
-        !upload_path(x->registry, x->parts[1], path) ||
+    if (!upload_path(x->registry, x->parts[1], path) ||
         file_write(path, x->request->body, (size_t)x->request->body_bytes, &report)) {
         answer_error(x, 500, "the registry failed");
         return;
@@ -386,7 +395,7 @@ static void commit(struct exchange *x)
 
 /* ---- routes ------------------------------------------------------------------------------- */
 
-enum access { PUBLIC, PUBLISHER };
+enum access { PUBLIC, PUBLISHER, UPLOADER };
 
 static const struct route {
     const char *method, *first, *second, *last;
@@ -397,7 +406,7 @@ static const struct route {
 } routes[] = {
     {"POST", "inferlets", "new", NULL, 2, PUBLISHER, JSON_MAX, NEW},
     {"POST", "inferlets", "new", "commit", 3, PUBLISHER, JSON_MAX, COMMIT},
-    {"PUT", "uploads", NULL, NULL, 2, PUBLISHER, PROG_WASM_BYTES_MAX, UPLOAD},
+    {"PUT", "uploads", NULL, NULL, 2, UPLOADER, PROG_WASM_BYTES_MAX, UPLOAD},
     {"GET", "inferlets", NULL, NULL, 1, PUBLIC, 0, SEARCH},
     {"GET", "auth", "me", NULL, 2, PUBLIC, 0, ME},
     {"GET", "inferlets", NULL, NULL, 2, PUBLIC, 0, INFO},
@@ -453,6 +462,8 @@ static int check(void *user, const struct srv_http_request *request, uint64_t *b
         return 0;
     }
     *body_max = route->body_max;
+    if (route->access == UPLOADER)
+        return is_begun(user, x.parts[1]) ? 0 : 404;
     return route->access == PUBLISHER && !has_token(user, request) ? 401 : 0;
 }
 
