@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/args.h"
@@ -234,9 +235,11 @@ int bake_build(int argc, char **argv)
 {
     struct bake_job job = {0};
     const char *out = NULL;
+    bool as_json = false;
     char folder[PATHS_MAX];
     const struct args_option table[] = {
         {"out", 'o', NULL, &out, "WASM", "The file to write (required)"},
+        {"json", 0, &as_json, NULL, NULL, "Print what was built as JSON"},
         {"debug", 0, &job.debug, NULL, NULL, "No optimisation, debug names, show the commands"},
         {0},
     };
@@ -257,8 +260,19 @@ int bake_build(int argc, char **argv)
     }
     job.out = out;
     int status = build_checked(&job);
-    if (status == CMD_OK)
+    if (status == CMD_OK && as_json) {
+        struct buf line;
+        struct stat info;
+        buf_init(&line, NULL);
+        (void)buf_puts(&line, "{\"component\":");
+        (void)buf_put_json(&line, out, strlen(out));
+        (void)buf_printf(&line, ",\"bytes\":%lld}",
+                         stat(out, &info) == 0 ? (long long)info.st_size : 0LL);
+        printf("%s\n", line.failed ? "" : line.data);
+        buf_deinit(&line);
+    } else if (status == CMD_OK) {
         printf("%s\n", out);
+    }
     return status;
 }
 

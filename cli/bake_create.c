@@ -87,7 +87,7 @@ static enum err lay_out(const char *language, const char *name, const char *out,
 
 int bake_create(int argc, char **argv)
 {
-    bool c = false, rust = false, js = false, ts = false, python = false;
+    bool as_json = false, c = false, rust = false, js = false, ts = false, python = false;
     const char *out = NULL;
     struct report report = {0};
     const struct args_option table[] = {
@@ -97,6 +97,7 @@ int bake_create(int argc, char **argv)
         {"ts", 't', &ts, NULL, NULL, "A TypeScript program: needs node and npm"},
         {"python", 0, &python, NULL, NULL, "A Python program: needs componentize-py"},
         {"out", 'o', NULL, &out, "DIR", "Folder to make (default: NAME)"},
+        {"json", 0, &as_json, NULL, NULL, "Print what was made as JSON"},
         {0},
     };
     struct args args = {.command = "bakery create",
@@ -127,6 +128,16 @@ int bake_create(int argc, char **argv)
         rust ? "rust" : js ? "javascript" : ts ? "typescript" : python ? "python" : "c";
     if (lay_out(language, name, out, &report))
         return bake_complain(&report);
+    if (as_json) {
+        struct buf line;
+        buf_init(&line, NULL);
+        (void)buf_puts(&line, "{\"folder\":");
+        (void)buf_put_json(&line, out, strlen(out));
+        (void)buf_printf(&line, ",\"name\":\"%s\",\"language\":\"%s\"}", name, language);
+        printf("%s\n", line.failed ? "" : line.data);
+        buf_deinit(&line);
+        return CMD_OK;
+    }
     printf("Made %s\n\n"
            "  bakery build %s -o %s.wasm\n"
            "  pie run --path %s.wasm --manifest %s/Pie.toml -- --prompt \"Hello!\"\n",

@@ -69,7 +69,11 @@ int bake_login(int argc, char **argv)
     struct registry_choice choice;
     struct report report = {0};
     char token[LINE_MAX_], login[128], path[PATHS_MAX];
-    const struct args_option table[] = {{0}};
+    bool as_json = false;
+    const struct args_option table[] = {
+        {"json", 0, &as_json, NULL, NULL, "Print who is logged in as JSON"},
+        {0},
+    };
     struct args args = {.command = "bakery login",
                         .synopsis = "",
                         .description =
@@ -94,6 +98,16 @@ int bake_login(int argc, char **argv)
     }
     if (prog_registry_me(&choice.registry, login, &report) || registry_save_token(token, &report))
         return bake_complain(&report);
+    if (as_json) {
+        struct buf line;
+        buf_init(&line, NULL);
+        (void)buf_puts(&line, "{\"login\":");
+        (void)buf_put_json(&line, login, strlen(login));
+        (void)buf_puts(&line, "}");
+        printf("%s\n", line.failed ? "" : line.data);
+        buf_deinit(&line);
+        return CMD_OK;
+    }
     say("Logged in as ");
     say(login);
     printf("; the token is in %s\n", registry_token_path(path) ? path : "?");

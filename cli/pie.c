@@ -1,8 +1,45 @@
 /* pie: the engine's command line. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cmd.h"
+#include "cli/paths.h"
+
+/* What bakery does under names of its own: `pie new` is `bakery create`. */
+static int run_bakery(int argc, char **argv, const char *command)
+{
+    char bakery[PATHS_MAX];
+    char *words[64] = {bakery, NULL};
+    (void)snprintf(bakery, sizeof bakery, "bakery");
+    if (argc > 60) {
+        (void)fprintf(stderr, "pie: too many words for %s\n", command);
+        return CMD_USAGE;
+    }
+    words[1] = strcmp(command, "new") == 0 ? (char[]){"create"} : argv[-1];
+    for (int i = 0; i < argc; i++)
+        words[2 + i] = argv[i];
+    if (paths_beside_binary(bakery, "bakery"))
+        (void)execv(bakery, words);
+    (void)execvp("bakery", words);
+    (void)fprintf(stderr, "pie: there is no bakery beside this program, nor on PATH\n");
+    return CMD_FAILED;
+}
+
+static int cmd_new(int argc, char **argv)
+{
+    return run_bakery(argc, argv, "new");
+}
+
+static int cmd_build(int argc, char **argv)
+{
+    return run_bakery(argc, argv, "build");
+}
+
+static int cmd_inferlet(int argc, char **argv)
+{
+    return run_bakery(argc, argv, "inferlet");
+}
 
 static const struct {
     const char *name;
@@ -12,6 +49,9 @@ static const struct {
     {"run", cmd_run, "Run an inferlet once and stream what it says"},
     {"model", cmd_model, "List, inspect and train models"},
     {"registry", cmd_registry, "Serve a folder of inferlets to others"},
+    {"new", cmd_new, "Make a folder with a small inferlet (bakery create)"},
+    {"build", cmd_build, "Turn such a folder into a .wasm (bakery build)"},
+    {"inferlet", cmd_inferlet, "Search, inspect and publish (bakery inferlet)"},
     {"wasm", cmd_wasm, "Run, disassemble and profile WebAssembly on its own"},
     {"doctor", cmd_doctor, "Check this machine: CPU, memory, model, toolchains"},
 };
@@ -21,7 +61,7 @@ static void print_usage(FILE *stream)
     (void)fprintf(stream, "Pie %s: programmable language models on CPUs\n\n"
                           "Usage: pie COMMAND [OPTIONS]\n\nCommands:\n", CMD_VERSION);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        (void)fprintf(stream, "  %-8s %s\n", commands[i].name, commands[i].help);
+        (void)fprintf(stream, "  %-9s %s\n", commands[i].name, commands[i].help);
     (void)fprintf(stream, "\n`pie COMMAND --help` tells more. Files lie under $PIE_HOME "
                           "(default ~/.pie).\n");
 }
