@@ -16,7 +16,7 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-pr
 # -ffp-contract=off: a fused multiply-add only where the source says so; bit-exactness needs it.
 CFLAGS_ALL := -std=gnu11 -O2 -g -I. -MMD -MP -ffp-contract=off -fno-strict-aliasing \
               -fvisibility=hidden -pthread $(WARNINGS)
-LDLIBS := -Wl,--as-needed -lsleef -ljansson -linih -lzmq -lcurl -lcrypto -lm -lpthread
+LDLIBS := -Wl,--as-needed -Wl,--build-id -lsleef -ljansson -linih -lzmq -lcurl -lcrypto -lm -lpthread
 
 ifneq ($(SAN),)
 CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all

@@ -10,6 +10,7 @@
 #include "cli/ui.h"
 #include "engine/base/buf.h"
 #include "engine/engine.h"
+#include "engine/program/cache.h"
 #include "models/gguf.h"
 
 /* One finding. `status`: '+' good, '-' absent but not needed to serve, '!' something to mend. */
@@ -80,6 +81,23 @@ static void look_at_model(struct findings *findings)
     found(findings, '+', "default model", detail);
 }
 
+/* Which components were accepted before, so that they load sooner. */
+static void look_at_cache(struct findings *findings, bool clear)
+{
+    char path[PATHS_MAX];
+    char detail[PATHS_MAX + 100];
+    if (!paths_in_home(path, "cache"))
+        return;
+    size_t removed = clear ? prog_cache_clear(path) : 0;
+    struct prog_cache_size size = prog_cache_size(path);
+    if (clear)
+        (void)snprintf(detail, sizeof detail, "%s: %zu removed", path, removed);
+    else
+        (void)snprintf(detail, sizeof detail, "%s: %zu component%s known, %s (--clear-cache empties it)",
+                       path, size.files, size.files == 1 ? "" : "s", ui_bytes(size.bytes));
+    found(findings, '+', "cache", detail);
+}
+
 static void look_for(struct findings *findings, const char *what, const char *const *names,
                      const char *remedy)
 {
@@ -92,10 +110,11 @@ int cmd_doctor(int argc, char **argv)
 {
     static const char *const cargo[] = {"cargo", NULL};
     static const char *const node[] = {"node", NULL};
-    bool json = false;
+    bool json = false, clear_cache = false;
     char detail[256];
     char standard[PATHS_MAX];
     const struct args_option table[] = {
+        {"clear-cache", 0, &clear_cache, NULL, NULL, "Empty $PIE_HOME/cache"},
         {"json", 0, &json, NULL, NULL, "Print JSON"},
         {0},
     };
@@ -118,6 +137,7 @@ int cmd_doctor(int argc, char **argv)
     found(&findings, machine.memory_available > 256 << 20 ? '+' : '!', "memory", detail);
     (void)buf_puts(&findings.text, "engine\n");
     found(&findings, access(paths_home(), W_OK) == 0 ? '+' : '-', "PIE_HOME", paths_home());
+    look_at_cache(&findings, clear_cache);
     look_at_model(&findings);
     bool beside = paths_beside_binary(standard, "inferlets") && access(standard, R_OK) == 0;
     found(&findings, beside ? '+' : '-', "inferlets",

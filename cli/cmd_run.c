@@ -479,6 +479,7 @@ int cmd_run(int argc, char **argv)
     struct ui_bar bar;
     char model_path[PATHS_MAX];
     char programs[PATHS_MAX];
+    char cache[PATHS_MAX];
     char standard[PATHS_MAX];
     int status;
     if (!read_options(&options, argc, argv, &status))
@@ -488,6 +489,8 @@ int cmd_run(int argc, char **argv)
         return status;
     if (paths_in_home(programs, "programs"))
         config.programs_dir = programs;
+    if (paths_in_home(cache, "cache"))
+        config.cache_dir = cache;
     if (paths_beside_binary(standard, "inferlets"))
         config.standard_programs_dir = standard;
     catch_signals();

@@ -206,6 +206,8 @@ static enum err open_runtime(struct engine *engine, const struct engine_config *
     if (err == ERR_OK)
         err = prog_store_create(config->programs_dir, config->standard_programs_dir,
                                 &engine->programs, report);
+    if (err == ERR_OK && config->cache_dir != NULL)
+        err = prog_store_set_cache(engine->programs, config->cache_dir, report);
     if (err != ERR_OK)
         return err;
 
@@ -324,7 +326,8 @@ enum err engine_program_add(struct engine *engine, const char *manifest, size_t 
 {
     struct prog *prog;
     enum err err =
-        prog_create(manifest, manifest_bytes, "Pie.toml", wasm, wasm_bytes, &prog, report);
+        prog_store_load(engine->programs, manifest, manifest_bytes, "Pie.toml", wasm, wasm_bytes,
+                        &prog, report);
     if (err != ERR_OK)
         return err;
     err = try_link(engine, prog, report);

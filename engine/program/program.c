@@ -17,6 +17,7 @@
 #include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
+#include "engine/program/cache.h"
 #include "engine/program/toml.h"
 #include "interp/component/component.h"
 
@@ -27,6 +28,7 @@ enum { OWN, STANDARD, DIRECTORIES };
 struct prog_store {
     struct map programs;            /* id -> struct prog */
     char *directories[DIRECTORIES]; /* NULL: none */
+    char *cache;                    /* directory of prog_cache_*, NULL: none */
 };
 
 struct id_list {
@@ -51,10 +53,12 @@ void prog_unref(struct prog *prog)
     mem_free(NULL, prog);
 }
 
-enum err prog_create(const char *manifest, size_t manifest_bytes, const char *file,
-                     const uint8_t *wasm, size_t wasm_bytes, struct prog **prog,
-                     struct report *report)
+static enum err create(const char *cache, const char *manifest, size_t manifest_bytes,
+                       const char *file, struct wasm_source *source, struct prog **prog,
+                       struct report *report)
 {
+    size_t wasm_bytes;
+    const uint8_t *wasm = wasm_source_bytes(source, &wasm_bytes);
     struct prog *made = mem_calloc(NULL, 1, sizeof *made);
     if (made == NULL)
         return err_set(report, ERR_MEMORY, "out of memory for a program");
@@ -65,16 +69,53 @@ enum err prog_create(const char *manifest, size_t manifest_bytes, const char *fi
         return err;
     }
     (void)snprintf(made->id, sizeof made->id, "%s@%s", made->manifest.name, made->manifest.version);
-    err = comp_component_create(wasm, wasm_bytes, &made->component, report);
+    struct prog_cache_key key = {0};
+    bool is_known = cache != NULL && wasm_bytes >= PROG_CACHE_BYTES_MIN &&
+                    prog_cache_knows(cache, wasm, wasm_bytes, &key);
+    err = comp_component_create_from(source, is_known, &made->component, report);
     if (err != ERR_OK) {
         (void)err_prefix(report, "program %s", made->id);
         prog_manifest_deinit(&made->manifest);
         mem_free(NULL, made);
         return err;
     }
+    if (cache != NULL && !is_known && wasm_bytes >= PROG_CACHE_BYTES_MIN)
+        prog_cache_note(cache, &key);
     made->refs = 1;
     *prog = made;
     return ERR_OK;
+}
+
+static enum err create_from_copy(const char *cache, const char *manifest, size_t manifest_bytes,
+                                 const char *file, const uint8_t *wasm, size_t wasm_bytes,
+                                 struct prog **prog, struct report *report)
+{
+    uint8_t *copy = mem_alloc(NULL, wasm_bytes);
+    struct wasm_source *source = copy ? wasm_source_create(copy, wasm_bytes) : NULL;
+    if (source == NULL) {
+        mem_free(NULL, copy);
+        return err_set(report, ERR_MEMORY, "out of memory for a program");
+    }
+    if (wasm_bytes > 0)
+        memcpy(copy, wasm, wasm_bytes);
+    enum err err = create(cache, manifest, manifest_bytes, file, source, prog, report);
+    wasm_source_unref(source);
+    return err;
+}
+
+enum err prog_create(const char *manifest, size_t manifest_bytes, const char *file,
+                     const uint8_t *wasm, size_t wasm_bytes, struct prog **prog,
+                     struct report *report)
+{
+    return create_from_copy(NULL, manifest, manifest_bytes, file, wasm, wasm_bytes, prog, report);
+}
+
+enum err prog_store_load(struct prog_store *store, const char *manifest, size_t manifest_bytes,
+                         const char *file, const uint8_t *wasm, size_t wasm_bytes,
+                         struct prog **prog, struct report *report)
+{
+    return create_from_copy(store->cache, manifest, manifest_bytes, file, wasm, wasm_bytes, prog,
+                            report);
 }
 
 /* ---- the store ---------------------------------------------------------------------------- */
@@ -112,7 +153,19 @@ void prog_store_destroy(struct prog_store *store)
     map_deinit(&store->programs);
     for (size_t i = 0; i < DIRECTORIES; i++)
         mem_free(NULL, store->directories[i]);
+    mem_free(NULL, store->cache);
     mem_free(NULL, store);
+}
+
+enum err prog_store_set_cache(struct prog_store *store, const char *directory,
+                              struct report *report)
+{
+    char *copy = mem_strdup(NULL, directory, strlen(directory));
+    if (copy == NULL)
+        return err_set(report, ERR_MEMORY, "out of memory for the program store");
+    mem_free(NULL, store->cache);
+    store->cache = copy;
+    return ERR_OK;
 }
 
 /* "NAME@VERSION" to its parts; false when it breaks the rule. */
@@ -360,8 +413,8 @@ enum err prog_store_find(struct prog_store *store, const char *name, char id[PRO
     return err;
 }
 
-static enum err read_program(const char *directory, const char *id, struct prog **prog,
-                             struct report *report)
+static enum err read_program(struct prog_store *store, const char *directory, const char *id,
+                             struct prog **prog, struct report *report)
 {
     struct buf wasm_path, manifest_path;
     buf_init(&wasm_path, NULL);
@@ -377,9 +430,18 @@ static enum err read_program(const char *directory, const char *id, struct prog 
                         report);
     if (err == ERR_OK)
         err = file_read(wasm_path.data, WASM_BYTES_MAX, NULL, &wasm, &wasm_bytes, report);
+    struct wasm_source *source = NULL;
+    if (err == ERR_OK) {
+        source = wasm_source_create((uint8_t *)wasm, wasm_bytes);
+        if (source == NULL)
+            err = err_set(report, ERR_MEMORY, "out of memory while reading program %s", id);
+        else
+            wasm = NULL; /* the source's now */
+    }
     if (err == ERR_OK)
-        err = prog_create(manifest, manifest_bytes, manifest_path.data, (const uint8_t *)wasm,
-                          wasm_bytes, prog, report);
+        err = create(store->cache, manifest, manifest_bytes, manifest_path.data, source, prog,
+                     report);
+    wasm_source_unref(source);
     if (err == ERR_OK && strcmp((*prog)->id, id) != 0) {
         err = err_set(report, ERR_INVALID, "%s is the manifest of %s, not of %s",
                       manifest_path.data, (*prog)->id, id);
@@ -404,7 +466,7 @@ enum err prog_store_get(struct prog_store *store, const char *id, struct prog **
     const char *directory = directory_of(store, id);
     if (directory == NULL)
         return fail_not_found(store, id, report);
-    enum err err = read_program(directory, id, prog, report);
+    enum err err = read_program(store, directory, id, prog, report);
     if (err != ERR_OK)
         return err;
     if (!map_set(&store->programs, id, strlen(id), *prog)) {

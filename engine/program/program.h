@@ -33,10 +33,19 @@ enum err prog_create(const char *manifest, size_t manifest_bytes, const char *fi
                      const uint8_t *wasm, size_t wasm_bytes, struct prog **prog,
                      struct report *report) ERR_MUST_USE;
 
+/* As prog_create, with the store's memory of what was accepted before (prog_store_set_cache). */
+enum err prog_store_load(struct prog_store *store, const char *manifest, size_t manifest_bytes,
+                         const char *file, const uint8_t *wasm, size_t wasm_bytes,
+                         struct prog **prog, struct report *report) ERR_MUST_USE;
+
 /* `directory` is copied, need not exist yet, and may be NULL: then nothing is kept. What is not
  * there is looked for in `standard_directory` (read only; NULL = none). */
 enum err prog_store_create(const char *directory, const char *standard_directory,
                            struct prog_store **store, struct report *report) ERR_MUST_USE;
+/* From now on the store remembers in `directory` (copied; made when needed) which components were
+ * accepted, and does not validate them again: see cache.h. */
+enum err prog_store_set_cache(struct prog_store *store, const char *directory,
+                              struct report *report) ERR_MUST_USE;
 void prog_store_destroy(struct prog_store *store); /* NULL is allowed */
 
 /* What a program was made from. */

@@ -5,9 +5,11 @@
 
 static const uint8_t core_header[] = {0x00, 'a', 's', 'm', 0x01, 0x00, 0x00, 0x00};
 
-enum err comp_component_create(const uint8_t *bytes, size_t count,
-                               struct comp_component **out, struct report *report)
+enum err comp_component_create_from(struct wasm_source *source, bool is_known,
+                                    struct comp_component **out, struct report *report)
 {
+    size_t count;
+    const uint8_t *bytes = wasm_source_bytes(source, &count);
     *out = NULL;
     struct comp_component *component = mem_calloc(NULL, 1, sizeof *component);
     if (!component)
@@ -16,15 +18,32 @@ enum err comp_component_create(const uint8_t *bytes, size_t count,
     arena_init(&component->arena, NULL);
     enum err err;
     if (count >= sizeof core_header && memcmp(bytes, core_header, sizeof core_header) == 0)
-        err = wasm_module_create(bytes, count, &component->core, report);
+        err = wasm_module_create_from(source, 0, count, is_known, &component->core, report);
     else
-        err = comp_decode(component, bytes, count, report);
+        err = comp_decode(component, source, is_known, report);
     if (err) {
         comp_component_unref(component);
         return err;
     }
     *out = component;
     return ERR_OK;
+}
+
+enum err comp_component_create(const uint8_t *bytes, size_t count,
+                               struct comp_component **component, struct report *report)
+{
+    *component = NULL;
+    uint8_t *copy = mem_alloc(NULL, count);
+    struct wasm_source *source = copy ? wasm_source_create(copy, count) : NULL;
+    if (!source) {
+        mem_free(NULL, copy);
+        return err_set(report, ERR_MEMORY, "no memory for a component");
+    }
+    if (count)
+        memcpy(copy, bytes, count);
+    enum err err = comp_component_create_from(source, false, component, report);
+    wasm_source_unref(source);
+    return err;
 }
 
 struct comp_component *comp_component_ref(struct comp_component *component)

@@ -91,12 +91,19 @@ bool comp_variant(struct arena *arena, uint32_t index, const struct comp_value *
 /* ---- components -------------------------------------------------------------------------- */
 
 struct comp_component;
+struct wasm_source;
 
 /* Decodes and validates a component, or wraps a core module (told apart by the header). Copies
  * what it needs. One reference. */
 enum err comp_component_create(const uint8_t *bytes, size_t count,
                                struct comp_component **component,
                                struct report *report) ERR_MUST_USE;
+/* As comp_component_create, sharing the source's bytes instead of copying them. `is_known` says that
+ * this build has accepted them before: what the bodies of the core modules' functions are is found
+ * out when they are called (see wasm_module_create_from). Everything else is checked as ever. */
+enum err comp_component_create_from(struct wasm_source *source, bool is_known,
+                                    struct comp_component **component,
+                                    struct report *report) ERR_MUST_USE;
 struct comp_component *comp_component_ref(struct comp_component *component);
 void comp_component_unref(struct comp_component *component);
 

@@ -423,7 +423,8 @@ static bool read_module(struct comp_decoder *d, struct rd *rd, struct comp_scope
     struct report inner = {0};
     size_t bytes = rd_left(rd);
     const uint8_t *data = rd_take(rd, bytes);
-    enum err err = wasm_module_create(data, bytes, &module, &inner);
+    enum err err = wasm_module_create_from(d->source, (size_t)(data - d->file), bytes, d->is_known,
+                                           &module, &inner);
     if (err)
         return comp_fail(d, rd, err, "core module: %s", inner.text);
     if (!vec_push(NULL, &d->component->modules, module)) {
@@ -1202,12 +1203,15 @@ static bool read_component(struct comp_decoder *d, struct rd *rd, struct comp_sc
     return *out != NULL;
 }
 
-enum err comp_decode(struct comp_component *component, const uint8_t *bytes, size_t count,
+enum err comp_decode(struct comp_component *component, struct wasm_source *source, bool is_known,
                      struct report *report)
 {
     struct report local = {0};
+    size_t count;
+    const uint8_t *bytes = wasm_source_bytes(source, &count);
     struct comp_decoder d = {.component = component, .arena = &component->arena,
                              .report = report ? report : &local, .file = bytes,
+                             .source = source, .is_known = is_known,
                              .work = COMP_WORK_MAX};
     struct rd rd = rd_make(bytes, count);
     map_init(&d.copies, NULL);

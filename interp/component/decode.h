@@ -73,7 +73,9 @@ struct comp_decoder {
     struct comp_component *component;
     struct arena *arena;
     struct report *report;
-    const uint8_t *file;
+    const uint8_t *file; /* the source's bytes */
+    struct wasm_source *source;
+    bool is_known;
     uint64_t work;
     struct map copies; /* match.c: of one copying of a type, by the original's address */
 };

@@ -164,7 +164,7 @@ struct comp_component {
 };
 
 /* decode.c: fills arena, root and modules. */
-enum err comp_decode(struct comp_component *component, const uint8_t *bytes, size_t count,
+enum err comp_decode(struct comp_component *component, struct wasm_source *source, bool is_known,
                      struct report *report) ERR_MUST_USE;
 
 #endif

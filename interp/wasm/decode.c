@@ -97,6 +97,8 @@ static uint64_t leb(struct decoder *d, unsigned bits)
 {
     const char *problem;
     uint64_t value = 0;
+    if (d->at != d->end && *d->at < 0x80)
+        return *d->at++; /* which fits any width */
     if (!wasm_leb_u(&d->at, d->end, bits, &value, &problem)) {
         fail(d, ERR_INVALID, d->at, problem);
         return 0;

@@ -1,29 +1,66 @@
 #include <string.h>
 
+#include "engine/base/check.h"
+#include "engine/base/mem.h"
 #include "interp/wasm/limits.h"
 #include "interp/wasm/module.h"
 
-enum err wasm_module_create(const uint8_t *bytes, size_t count, struct wasm_module **module,
-                            struct report *report)
+struct wasm_source {
+    atomic_uint refs;
+    uint8_t *bytes;
+    size_t count;
+};
+
+struct wasm_source *wasm_source_create(uint8_t *bytes, size_t count)
+{
+    struct wasm_source *source = mem_alloc(NULL, sizeof *source);
+    if (!source)
+        return NULL;
+    atomic_init(&source->refs, 1);
+    source->bytes = bytes;
+    source->count = count;
+    return source;
+}
+
+const uint8_t *wasm_source_bytes(const struct wasm_source *source, size_t *count)
+{
+    *count = source->count;
+    return source->bytes;
+}
+
+void wasm_source_unref(struct wasm_source *source)
+{
+    if (!source || atomic_fetch_sub_explicit(&source->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    mem_free(NULL, source->bytes);
+    mem_free(NULL, source);
+}
+
+static enum err too_large(size_t count, struct report *report)
+{
+    return err_set(report, ERR_LIMIT, "the module has %zu bytes, this build takes at most %d", count,
+                   WASM_MODULE_BYTES_MAX);
+}
+
+enum err wasm_module_create_from(struct wasm_source *source, size_t at, size_t count,
+                                 bool is_known, struct wasm_module **module,
+                                 struct report *report)
 {
     *module = NULL;
     if (count > WASM_MODULE_BYTES_MAX)
-        return err_set(report, ERR_LIMIT, "the module has %zu bytes, this build takes at most %d",
-                       count, WASM_MODULE_BYTES_MAX);
+        return too_large(count, report);
+    CHECK(at <= source->count && count <= source->count - at);
     struct wasm_module *m = mem_calloc(NULL, 1, sizeof *m);
-    uint8_t *copy = mem_alloc(NULL, count);
-    if (!m || !copy) {
-        mem_free(NULL, m);
-        mem_free(NULL, copy);
+    if (!m)
         return err_set(report, ERR_MEMORY, "out of memory for a module of %zu bytes", count);
-    }
-    if (count)
-        memcpy(copy, bytes, count);
+    atomic_fetch_add_explicit(&source->refs, 1, memory_order_relaxed);
     atomic_init(&m->refs, 1);
     arena_init(&m->arena, NULL);
     map_init(&m->exports_by_name, NULL);
-    m->bytes = copy;
+    m->source = source;
+    m->bytes = source->bytes + at;
     m->byte_count = count;
+    m->is_known = is_known;
     (void)pthread_mutex_init(&m->translate_lock, NULL);
 
     enum err err = wasm_decode(m, report);
@@ -35,6 +72,25 @@ enum err wasm_module_create(const uint8_t *bytes, size_t count, struct wasm_modu
     }
     *module = m;
     return ERR_OK;
+}
+
+enum err wasm_module_create(const uint8_t *bytes, size_t count, struct wasm_module **module,
+                            struct report *report)
+{
+    *module = NULL;
+    if (count > WASM_MODULE_BYTES_MAX)
+        return too_large(count, report);
+    uint8_t *copy = mem_alloc(NULL, count);
+    struct wasm_source *source = copy ? wasm_source_create(copy, count) : NULL;
+    if (!source) {
+        mem_free(NULL, copy);
+        return err_set(report, ERR_MEMORY, "out of memory for a module of %zu bytes", count);
+    }
+    if (count)
+        memcpy(copy, bytes, count);
+    enum err err = wasm_module_create_from(source, 0, count, false, module, report);
+    wasm_source_unref(source);
+    return err;
 }
 
 struct wasm_module *wasm_module_ref(struct wasm_module *module)
@@ -51,7 +107,7 @@ void wasm_module_unref(struct wasm_module *module)
     (void)pthread_mutex_destroy(&module->translate_lock);
     map_deinit(&module->exports_by_name);
     arena_deinit(&module->arena);
-    mem_free(NULL, module->bytes);
+    wasm_source_unref(module->source);
     mem_free(NULL, module);
 }
 

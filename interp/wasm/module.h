@@ -33,6 +33,7 @@ struct wasm_func_def {
     uint32_t label_max;       /* deepest nesting of control structures, likewise */
     _Atomic(struct wasm_code *) code; /* NULL until the first call */
     bool is_declared;         /* may be named by ref.func in a body */
+    bool is_valid;            /* the body has been validated; under translate_lock in known modules */
 };
 
 struct wasm_table_def {
@@ -80,8 +81,10 @@ struct wasm_custom_def {
 struct wasm_module {
     atomic_uint refs;
     struct arena arena;
-    uint8_t *bytes; /* own copy of the file */
+    struct wasm_source *source;
+    const uint8_t *bytes; /* in the source */
     size_t byte_count;
+    bool is_known; /* bodies are validated one by one, before their translation */
 
     /* All index spaces hold the imports first. */
     uint32_t type_count;
@@ -119,8 +122,13 @@ struct wasm_module {
 
 /* decode.c: fills everything but validation's fields. */
 enum err wasm_decode(struct wasm_module *module, struct report *report) ERR_MUST_USE;
-/* validate.c: all of WebAssembly's validation; fills stack_max, label_max, is_declared. */
+/* validate.c: all of WebAssembly's validation; fills stack_max, label_max, is_declared. Of a known
+ * module all but the bodies. */
 enum err wasm_validate(struct wasm_module *module, struct report *report) ERR_MUST_USE;
+/* The body of one function of a known module that has passed wasm_validate, unless it has been
+ * validated already. */
+enum err wasm_validate_body(struct wasm_module *module, uint32_t index,
+                            struct report *report) ERR_MUST_USE;
 /* translate.c */
 void wasm_code_free_all(struct wasm_module *module);
 

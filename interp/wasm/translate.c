@@ -2066,7 +2066,8 @@ enum err wasm_translate(struct wasm_module *module, uint32_t index, struct repor
     struct wasm_program *program = module->translated;
     enum err err = ERR_OK;
     pthread_mutex_lock(&module->translate_lock);
-    if (!atomic_load_explicit(&program->entries[index], memory_order_relaxed)) {
+    if (!atomic_load_explicit(&program->entries[index], memory_order_relaxed) &&
+        (err = wasm_validate_body(module, index, report)) == ERR_OK) {
         struct translator t = translator_make(module, index);
         translate_body(&t);
         settle_zeroing(&t);

@@ -889,6 +889,7 @@ static enum err validate_func(struct validator *v, struct wasm_func_def *func)
         return fail(v, ERR_LIMIT, "more than %d operands on the stack", WASM_STACK_MAX);
     func->stack_max = (uint32_t)v->stack_max;
     func->label_max = (uint32_t)v->label_max;
+    func->is_valid = true;
     return ERR_OK;
 }
 
@@ -1015,7 +1016,7 @@ static enum err validate_rest(struct validator *v)
         err = validate_elem(v, i);
     for (uint32_t i = 0; i < m->data_count && err == ERR_OK; i++)
         err = validate_data(v, i);
-    for (uint32_t i = m->func_import_count; i < m->func_count && err == ERR_OK; i++)
+    for (uint32_t i = m->func_import_count; !m->is_known && i < m->func_count && err == ERR_OK; i++)
         err = validate_func(v, &m->funcs[i]);
     return err;
 }
@@ -1025,6 +1026,19 @@ enum err wasm_validate(struct wasm_module *module, struct report *report)
     struct validator v = {.module = module, .report = report};
     quick_init(&v);
     enum err err = validate_rest(&v);
+    vec_free(NULL, &v.stack);
+    vec_free(NULL, &v.frames);
+    return err;
+}
+
+enum err wasm_validate_body(struct wasm_module *module, uint32_t index, struct report *report)
+{
+    struct wasm_func_def *func = &module->funcs[index];
+    if (func->is_valid)
+        return ERR_OK;
+    struct validator v = {.module = module, .report = report};
+    quick_init(&v);
+    enum err err = validate_func(&v, func);
     vec_free(NULL, &v.stack);
     vec_free(NULL, &v.frames);
     return err;

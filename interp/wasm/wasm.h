@@ -92,6 +92,23 @@ struct wasm_export {
  * ERR_INVALID for malformed or invalid modules; the report names section/function and offset. */
 enum err wasm_module_create(const uint8_t *bytes, size_t count, struct wasm_module **module,
                             struct report *report) ERR_MUST_USE;
+/* Bytes of a file that modules share instead of each copying its part; counted, one reference. */
+struct wasm_source;
+/* Takes `bytes`, which mem_alloc(NULL, ...) gave. NULL when memory is out: they are still the
+ * caller's then. */
+struct wasm_source *wasm_source_create(uint8_t *bytes, size_t count);
+const uint8_t *wasm_source_bytes(const struct wasm_source *source, size_t *count); /* borrowed */
+void wasm_source_unref(struct wasm_source *source); /* NULL is allowed */
+
+/* As wasm_module_create, of `count` bytes of the source from `at` on, which lie within it; takes a
+ * reference. `is_known` says that this build has accepted these bytes before: then the bodies of
+ * functions are not validated now, but each before it is translated at its first call. Nothing
+ * rests on the claim: a body that is invalid after all traps when it is called, with the
+ * validator's words. For callers who keep a record of what they have loaded; it saves most of the
+ * time of a large module. */
+enum err wasm_module_create_from(struct wasm_source *source, size_t at, size_t count,
+                                 bool is_known, struct wasm_module **module,
+                                 struct report *report) ERR_MUST_USE;
 struct wasm_module *wasm_module_ref(struct wasm_module *module);
 void wasm_module_unref(struct wasm_module *module);
 
