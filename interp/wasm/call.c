@@ -143,7 +143,8 @@ int slow_host_return(struct wasm_regs *g)
 
 /* ---- calls ------------------------------------------------------------------------------- */
 
-/* The function's first word, translating it if need be; NULL after noting a trap. */
+/* The function's first word, translating it if need be, or wasm_translate_code when that takes
+ * longer than a slice should; NULL after noting a trap. */
 static const union wasm_word *entry_of(struct wasm_regs *g, struct wasm_module *module,
                                        struct wasm_program *program, uint32_t index)
 {
@@ -152,7 +153,14 @@ static const union wasm_word *entry_of(struct wasm_regs *g, struct wasm_module *
     if (entry)
         return entry;
     struct report report = {0};
-    if (wasm_translate(module, index, &report) != ERR_OK) {
+    /* A call from within a host function cannot be left and taken up again. */
+    enum err err =
+        wasm_translate(module, index, g->x->nested > 0 ? UINT64_MAX : TRANSLATE_WORK, &report);
+    if (err == ERR_BUSY) {
+        g->x->translated = index;
+        return wasm_translate_code;
+    }
+    if (err != ERR_OK) {
         wasm_thread_trap(g->x, "%s", report.text);
         g->x->trap = TRAP_TEXT;
         return NULL;
@@ -216,6 +224,17 @@ static int settled(struct wasm_regs *g, int step)
     if (step == STEP_TRAP)
         g->x->settled = true;
     return step;
+}
+
+int slow_translate(struct wasm_regs *g)
+{
+    const struct wasm_instance *instance = g->x->instance;
+    const union wasm_word *entry =
+        entry_of(g, instance->module, instance->program, g->x->translated);
+    if (!entry)
+        return settled(g, STEP_TRAP);
+    g->p = entry;
+    return entry == wasm_translate_code ? STEP_FUEL_LABEL : STEP_JUMPED;
 }
 
 int slow_call(struct wasm_regs *g)

@@ -121,7 +121,6 @@ struct wasm_code {
     uint32_t label_count, catch_count;
     const struct wasm_code_label *labels;
     const struct wasm_code_catch *catches;
-    struct wasm_code *next; /* of the module */
     union wasm_word words[];
 };
 
@@ -142,7 +141,11 @@ struct wasm_program {
     /* Under translate_lock: */
     struct wasm_image image; /* never changes once it has a file */
     bool image_asked, image_tried;
-    struct wasm_code *codes;
+    struct {
+        struct wasm_code **items;
+        size_t count, capacity;
+    } codes; /* by address */
+    struct translator *waiting; /* functions of which a part is translated */
 };
 
 /* Where an instruction of the code comes from. */
@@ -153,10 +156,13 @@ struct wasm_origin {
 
 /* translate.c: the program of a module (made once), NULL when memory is out. */
 struct wasm_program *wasm_program_get(struct wasm_module *module);
-/* Translates function `index` if that has not happened. ERR_UNSUPPORTED when it is over a bound
- * of this implementation, or uses an instruction that it lacks. */
-enum err wasm_translate(struct wasm_module *module, uint32_t index, struct report *report)
-    ERR_MUST_USE;
+/* Translates function `index` if that has not happened, doing at most about `work`: one for each
+ * instruction and each value it pushes. ERR_BUSY: more is left to do. ERR_UNSUPPORTED when it is over
+ * a bound of this implementation, or uses an instruction that it lacks; ERR_INVALID when it is a
+ * known module's and not valid. */
+enum err wasm_translate(struct wasm_module *module, uint32_t index, uint64_t work,
+                        struct report *report) ERR_MUST_USE;
+enum { TRANSLATE_WORK = 50000 }; /* of one slice: about 2 ms */
 /* Finds the source of word `word` by translating once more; false when memory is out. */
 bool wasm_translate_origin(struct wasm_module *module, const struct wasm_code *code, uint32_t word,
                            struct wasm_origin *origin);
@@ -352,6 +358,7 @@ struct wasm_thread {
     union wasm_value *stack, *stack_end;
     size_t stack_bytes;
     struct wasm_func *func; /* of the bottom frame */
+    uint32_t translated;      /* function that wasm_translate_code goes on with */
     struct wasm_func *callee; /* handed to the slow call path */
     int (*slow)(struct wasm_regs *g); /* what the handler left to its C function */
     struct {
@@ -382,6 +389,9 @@ struct wasm_thread {
 /* Runs from thread->saved until something else is to be done; sets thread->exit. */
 void wasm_execute(struct wasm_thread *thread);
 extern const union wasm_word wasm_halt_code[1], wasm_switch_code[1], wasm_host_return_code[1];
+/* Stands in for the code of a function of which only a part is translated, in its frame: translates
+ * more (and ends the slice when that is not all), then goes on at its entry. */
+extern const union wasm_word wasm_translate_code[1];
 /* Makes `instance` the running one (the cached fields of the thread). */
 void wasm_thread_enter(struct wasm_thread *thread, struct wasm_instance *instance);
 /* call.c */

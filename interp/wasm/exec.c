@@ -539,6 +539,7 @@ const uint8_t wasm_op_words[OP_COUNT] = {
 #endif
 const union wasm_word wasm_halt_code[1] = {{.handler = HANDLER(halt)}};
 const union wasm_word wasm_switch_code[1] = {{.handler = HANDLER(switch_back)}};
+const union wasm_word wasm_translate_code[1] = {{.handler = HANDLER(translate)}};
 const union wasm_word wasm_host_return_code[1] = {{.handler = HANDLER(host_return)}};
 
 void wasm_execute(struct wasm_thread *thread)

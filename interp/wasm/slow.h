@@ -19,6 +19,7 @@ enum wasm_step {
 /* call.c */
 int slow_call(struct wasm_regs *g);      /* thread->callee, arguments at slot a */
 int slow_call_lazy(struct wasm_regs *g); /* own function imm, not translated yet */
+int slow_translate(struct wasm_regs *g);
 int slow_call_table(struct wasm_regs *g);
 int slow_return_call(struct wasm_regs *g);
 int slow_return_call_table(struct wasm_regs *g);

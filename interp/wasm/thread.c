@@ -169,6 +169,11 @@ enum wasm_run wasm_thread_run(struct wasm_thread *thread, uint64_t fuel)
         result = WASM_RUN_FUEL;
         break;
     case EXIT_FUEL_LABEL: {
+        if (g->p == wasm_translate_code) { /* between a call, which has paid, and its callee */
+            thread->state = THREAD_READY;
+            result = WASM_RUN_FUEL;
+            break;
+        }
         const struct wasm_code *code = wasm_code_find(thread->instance->module, g->p);
         CHECK(code);
         thread->resume_potential = wasm_code_potential(code, (uint32_t)(g->p - code->words));

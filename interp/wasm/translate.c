@@ -15,7 +15,9 @@
  * - Every local that appears as a V_LOCAL entry has those entries on the chain `locals[i].chain`.
  * - Entries below the innermost control structure's base are never V_LOCAL.
  * - Work and memory are linear in the body's bytes: entries are written out at most once per push,
- *   branches that carry more than MOVES_MAX values move them by one instruction. */
+ *   branches that carry more than MOVES_MAX values move them by one instruction.
+ * - Between two instructions all state is in struct translator: a large function is translated
+ *   in pieces of bounded work, so that no slice of a thread becomes long (wasm_translate). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,6 +126,15 @@ struct translator {
     bool guarded; /* memory 0 is reached without checks */
     bool failed;  /* memory is out */
     const char *unsupported;
+    /* How far it has got. */
+    const uint8_t *at;      /* the next instruction; NULL: not begun */
+    uint32_t skipped;       /* control structures opened in unreachable code */
+    bool at_end;            /* of the body */
+    uint64_t work;          /* done so far: instructions, pushed values, labels of br_table */
+    struct wasm_code *code; /* made once the body is done */
+    uint32_t *costs;        /* of choose_handlers */
+    size_t handlers_left;   /* ops that have none yet */
+    struct translator *next; /* of the program's, when it waits to go on */
 };
 
 /* ---- emission ---------------------------------------------------------------------------- */
@@ -213,6 +224,7 @@ static void push(struct translator *t, struct value value)
 {
     value.home = (uint16_t)t->next_home;
     value.above = value.below = NONE;
+    t->work++;
     if (value.kind == V_LOCAL) {
         struct local *local = &t->locals[value.local];
         value.below = local->chain;
@@ -1248,6 +1260,7 @@ static void branch_table(struct translator *t, const struct wasm_instr *instr)
     memset(&t->words.items[first], 0, ((size_t)instr->count + 1) * sizeof *t->words.items);
     t->words.count += (size_t)instr->count + 1;
     const uint8_t *p = instr->vector;
+    t->work += instr->count;
     for (uint32_t i = 0; i <= instr->count && !t->failed; i++) {
         uint32_t depth = i < instr->count ? wasm_leb_u32_trusted(&p) : instr->index;
         struct control *c = control_at(t, depth);
@@ -1888,49 +1901,53 @@ static bool open_function(struct translator *t, const struct wasm_func_def *def)
     return vec_push(NULL, &t->controls, c);
 }
 
-/* The whole function; the caller frees the translator. */
-static void translate_body(struct translator *t)
+/* Goes on with the body until its end (`at_end`), or until `work` is done. */
+static void translate_body(struct translator *t, uint64_t work)
 {
     const struct wasm_func_def *def = t->def;
-    forget_accumulators(t);
-    if (!open_function(t, def)) {
-        t->failed = true;
-        return;
+    const uint8_t *end = def->body + def->body_bytes;
+    if (!t->at) {
+        forget_accumulators(t);
+        if (!open_function(t, def))
+            t->failed = true;
+        t->at = def->body;
     }
-    const uint8_t *at = def->body, *end = def->body + def->body_bytes;
-    uint32_t skipped = 0; /* control structures opened in unreachable code */
-    while (t->controls.count > 0 && !t->failed && !t->unsupported) {
+    while (!t->at_end && !t->failed && !t->unsupported) {
+        if (t->work++ >= work)
+            return;
         struct wasm_instr instr;
         const char *problem;
         const uint8_t *where;
-        enum wasm_read read = wasm_instr_read(at, end, &instr, &problem, &where);
+        enum wasm_read read = wasm_instr_read(t->at, end, &instr, &problem, &where);
         CHECK(read == WASM_READ_OK); /* it was validated */
-        t->source = (uint32_t)(at - def->body);
-        at = instr.next;
+        t->source = (uint32_t)(t->at - def->body);
+        t->at = instr.next;
         struct control *c = control_at(t, 0);
         if (c->unreachable) {
             if (instr.op == WASM_OP_BLOCK || instr.op == WASM_OP_LOOP || instr.op == WASM_OP_IF ||
                 instr.op == WASM_OP_TRY_TABLE) {
-                skipped++;
+                t->skipped++;
                 continue;
             }
-            if (instr.op != WASM_OP_END && (instr.op != WASM_OP_ELSE || skipped > 0))
+            if (instr.op != WASM_OP_END && (instr.op != WASM_OP_ELSE || t->skipped > 0))
                 continue;
-            if (skipped > 0) {
-                skipped--;
+            if (t->skipped > 0) {
+                t->skipped--;
                 continue;
             }
         }
         if (instr.op == WASM_OP_END) {
             if (t->controls.count == 1 && !c->unreachable && c->patches == NONE) {
                 return_values(t);
-                break;
+                t->at_end = true;
+                return;
             }
             bool reached = end_control(t);
             if (t->controls.count == 0) {
                 if (reached)
                     return_values(t);
-                break;
+                t->at_end = true;
+                return;
             }
             if (!reached)
                 become_unreachable(t);
@@ -1974,6 +1991,8 @@ static void translator_free(struct translator *t)
     vec_free(NULL, &t->catches);
     vec_free(NULL, &t->open_catches);
     mem_free(NULL, t->locals);
+    mem_free(NULL, t->costs);
+    mem_free(NULL, t->code);
 }
 
 static struct translator translator_make(struct wasm_module *module, uint32_t index)
@@ -1992,17 +2011,18 @@ static int compare_labels(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
-/* Chooses handlers: from the end, the cover of the rest with the fewest dispatches. */
-static bool choose_handlers(struct translator *t, union wasm_word *words)
+/* Chooses handlers: from the end, the cover of the rest with the fewest dispatches. As far as
+ * `work` goes. */
+static void choose_handlers(struct translator *t, uint64_t work)
 {
     enum { LONGEST = 8 };
     size_t count = t->ops.count;
-    uint32_t *cost = mem_calloc(NULL, count + LONGEST, sizeof *cost);
-    if (!cost)
-        return false;
-    for (size_t i = count; i-- > 0;) {
+    uint32_t *cost = t->costs;
+    while (t->handlers_left > 0 && t->work < work) {
+        size_t i = --t->handlers_left;
         uint16_t ops[LONGEST];
         uint32_t n = 0;
+        t->work++;
         while (n < LONGEST && i + n < count) {
             ops[n] = t->ops.items[i + n].op;
             n++;
@@ -2018,22 +2038,24 @@ static bool choose_handlers(struct translator *t, union wasm_word *words)
             wasm_handler handler = wasm_sequence_handler(ops, length, &taken);
             if (1 + cost[i + taken] < cost[i]) {
                 cost[i] = 1 + cost[i + taken];
-                words[t->ops.items[i].word].handler = handler;
+                t->code->words[t->ops.items[i].word].handler = handler;
             }
             length = taken - 1;
         }
     }
-    mem_free(NULL, cost);
-    return true;
 }
 
-static struct wasm_code *finish(struct translator *t, uint32_t index)
+/* The code of a finished body, still without handlers; NULL when memory is out. */
+static struct wasm_code *make_code(struct translator *t, uint32_t index)
 {
     size_t words_bytes = t->words.count * sizeof(union wasm_word);
     size_t labels_bytes = t->labels.count * sizeof(struct wasm_code_label);
     size_t catches_bytes = t->catches.count * sizeof(struct wasm_code_catch);
+    enum { COSTS_BEHIND = 8 }; /* the longest sequence reaches so far behind the end */
+    t->costs = mem_calloc(NULL, t->ops.count + COSTS_BEHIND, sizeof *t->costs);
     struct wasm_code *code =
-        mem_alloc(NULL, sizeof *code + words_bytes + labels_bytes + catches_bytes);
+        t->costs ? mem_alloc(NULL, sizeof *code + words_bytes + labels_bytes + catches_bytes)
+                 : NULL;
     if (!code)
         return NULL;
     union wasm_word *words = code->words;
@@ -2054,39 +2076,109 @@ static struct wasm_code *finish(struct translator *t, uint32_t index)
     code->catch_count = (uint32_t)t->catches.count;
     code->labels = labels;
     code->catches = catches;
-    if (!choose_handlers(t, words)) {
-        mem_free(NULL, code);
-        return NULL;
-    }
+    t->handlers_left = t->ops.count;
     return code;
 }
 
-enum err wasm_translate(struct wasm_module *module, uint32_t index, struct report *report)
+/* Goes on for `work` more. ERR_OK: code is there, with all its handlers. ERR_BUSY: not yet. */
+static enum err translate_some(struct translator *t, uint32_t index, uint64_t work,
+                               struct report *report)
+{
+    uint64_t until = work > UINT64_MAX - t->work ? UINT64_MAX : t->work + work;
+    if (!t->code) {
+        translate_body(t, until);
+        if (!t->at_end && !t->failed && !t->unsupported)
+            return ERR_BUSY;
+        settle_zeroing(t);
+        if (!t->failed && !t->unsupported)
+            t->code = make_code(t, index);
+        if (t->unsupported)
+            return err_set(report, ERR_UNSUPPORTED,
+                           "function %u uses what this build does not support: %s", index,
+                           t->unsupported);
+        if (!t->code)
+            return err_set(report, ERR_MEMORY, "out of memory translating function %u", index);
+    }
+    choose_handlers(t, until);
+    return t->handlers_left > 0 ? ERR_BUSY : ERR_OK;
+}
+
+/* How many codes of the program lie before `p`. */
+static size_t code_index(const struct wasm_program *program, const union wasm_word *p)
+{
+    size_t low = 0, high = program->codes.count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (program->codes.items[middle]->words < p)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Takes the translator that waits to go on with this function off the list, or NULL. */
+static struct translator *take_waiting(struct wasm_program *program, const struct wasm_func_def *def)
+{
+    struct translator **link = &program->waiting;
+    while (*link && (*link)->def != def)
+        link = &(*link)->next;
+    struct translator *t = *link;
+    if (t)
+        *link = t->next;
+    return t;
+}
+
+static enum err translate(struct wasm_module *module, uint32_t index, uint64_t work,
+                          struct report *report)
+{
+    struct wasm_program *program = module->translated;
+    struct translator local, *t = take_waiting(program, &module->funcs[index]);
+    if (!t) {
+        enum err err = wasm_validate_body(module, index, report);
+        if (err)
+            return err;
+        local = translator_make(module, index);
+    } else {
+        local = *t;
+    }
+    enum err err = translate_some(&local, index, work, report);
+    if (err == ERR_OK && !vec_reserve(NULL, &program->codes, 1))
+        err = err_set(report, ERR_MEMORY, "out of memory translating function %u", index);
+    if (err == ERR_BUSY) {
+        if (!t)
+            t = mem_alloc(NULL, sizeof *t);
+        if (t) {
+            *t = local;
+            t->next = program->waiting;
+            program->waiting = t;
+            return ERR_BUSY;
+        }
+        err = err_set(report, ERR_MEMORY, "out of memory translating function %u", index);
+    } else if (err == ERR_OK) {
+        struct wasm_code *code = local.code;
+        local.code = NULL;
+        size_t at = code_index(program, code->words);
+        memmove(program->codes.items + at + 1, program->codes.items + at,
+                (program->codes.count++ - at) * sizeof *program->codes.items);
+        program->codes.items[at] = code;
+        atomic_store_explicit(&module->funcs[index].code, code, memory_order_release);
+        atomic_store_explicit(&program->entries[index], code->words + code->entry_word,
+                              memory_order_release);
+    }
+    mem_free(NULL, t);
+    translator_free(&local);
+    return err;
+}
+
+enum err wasm_translate(struct wasm_module *module, uint32_t index, uint64_t work,
+                        struct report *report)
 {
     struct wasm_program *program = module->translated;
     enum err err = ERR_OK;
     pthread_mutex_lock(&module->translate_lock);
-    if (!atomic_load_explicit(&program->entries[index], memory_order_relaxed) &&
-        (err = wasm_validate_body(module, index, report)) == ERR_OK) {
-        struct translator t = translator_make(module, index);
-        translate_body(&t);
-        settle_zeroing(&t);
-        struct wasm_code *code = t.failed || t.unsupported ? NULL : finish(&t, index);
-        if (code) {
-            code->next = program->codes;
-            program->codes = code;
-            atomic_store_explicit(&module->funcs[index].code, code, memory_order_release);
-            atomic_store_explicit(&program->entries[index], code->words + code->entry_word,
-                                  memory_order_release);
-        } else if (t.unsupported) {
-            err = err_set(report, ERR_UNSUPPORTED,
-                          "function %u uses what this build does not support: %s", index,
-                          t.unsupported);
-        } else {
-            err = err_set(report, ERR_MEMORY, "out of memory translating function %u", index);
-        }
-        translator_free(&t);
-    }
+    if (!atomic_load_explicit(&program->entries[index], memory_order_relaxed))
+        err = translate(module, index, work, report);
     pthread_mutex_unlock(&module->translate_lock);
     return err;
 }
@@ -2095,7 +2187,7 @@ bool wasm_translate_origin(struct wasm_module *module, const struct wasm_code *c
                            struct wasm_origin *origin)
 {
     struct translator t = translator_make(module, code->func_index);
-    translate_body(&t);
+    translate_body(&t, UINT64_MAX);
     bool ok = !t.failed && !t.unsupported && t.ops.count > 0;
     if (ok) {
         size_t low = 0, high = t.ops.count;
@@ -2118,9 +2210,10 @@ const struct wasm_code *wasm_code_find(struct wasm_module *module, const union w
     if (!program)
         return NULL;
     pthread_mutex_lock(&module->translate_lock);
-    struct wasm_code *code = program->codes;
-    while (code && !(p >= code->words && p < code->words + code->word_count))
-        code = code->next;
+    size_t at = code_index(program, p + 1);
+    const struct wasm_code *code = at > 0 ? program->codes.items[at - 1] : NULL;
+    if (code && (size_t)(p - code->words) >= code->word_count)
+        code = NULL;
     pthread_mutex_unlock(&module->translate_lock);
     return code;
 }
@@ -2145,11 +2238,15 @@ static void program_free(struct wasm_program *program, uint32_t type_count)
 {
     if (!program)
         return;
-    while (program->codes) {
-        struct wasm_code *next = program->codes->next;
-        mem_free(NULL, program->codes);
-        program->codes = next;
+    while (program->waiting) {
+        struct translator *next = program->waiting->next;
+        translator_free(program->waiting);
+        mem_free(NULL, program->waiting);
+        program->waiting = next;
     }
+    for (size_t i = 0; i < program->codes.count; i++)
+        mem_free(NULL, program->codes.items[i]);
+    vec_free(NULL, &program->codes);
     for (uint32_t i = 0; program->types && i < type_count; i++)
         if (program->types[i])
             wasm_type_release(program->types[i]);

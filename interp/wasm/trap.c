@@ -110,25 +110,23 @@ static uintptr_t program_counter(const ucontext_t *context)
 
 /* The instruction that faulted. Handlers keep `p` in some register at the access, perhaps already
  * moved on by the instruction's length; its handler begins closest in front of the faulting
- * machine instruction. */
+ * machine instruction. Guest code holds no lock when it faults, so this may take the module's. */
 static const union wasm_word *faulting_word(struct wasm_thread *thread, const ucontext_t *context)
 {
     enum { ACCESS_WORDS = 2 };
-    const struct wasm_program *program = thread->instance->program;
     const union wasm_word *best = NULL;
     uintptr_t best_distance = UINTPTR_MAX, pc = program_counter(context);
     for (int i = 0; i < REGISTERS; i++) {
         const union wasm_word *p = (const union wasm_word *)machine_register(context, i);
-        for (const struct wasm_code *code = program->codes; code; code = code->next)
-            for (unsigned back = 0; back <= ACCESS_WORDS; back += ACCESS_WORDS) {
-                if (p - back < code->words || p - back >= code->words + code->word_count)
-                    continue;
-                uintptr_t distance = pc - (uintptr_t)(p - back)->handler;
-                if (distance < best_distance) {
-                    best_distance = distance;
-                    best = p - back;
-                }
+        for (unsigned back = 0; back <= ACCESS_WORDS; back += ACCESS_WORDS) {
+            if (!wasm_code_find(thread->instance->module, p - back))
+                continue;
+            uintptr_t distance = pc - (uintptr_t)(p - back)->handler;
+            if (distance < best_distance) {
+                best_distance = distance;
+                best = p - back;
             }
+        }
     }
     return best;
 }
@@ -210,6 +208,15 @@ static struct walk walk_start(const struct wasm_thread *thread)
                         .p = thread->saved.p,
                         .R = thread->saved.R,
                         .is_exact = true};
+    if (walk.p == wasm_translate_code) { /* the frame of a function that has no code yet */
+        const struct wasm_func_def *def = &thread->instance->module->funcs[thread->translated];
+        const struct wasm_functype *type = thread->instance->program->types[def->type_index];
+        const union wasm_value *record =
+            walk.R + wasm_type_slots(type->params, type->param_count);
+        walk.p = record[0].ref;
+        walk.R = record[1].ref;
+        walk.is_exact = false;
+    }
     if (thread->state == THREAD_WAITING) { /* the innermost activation is where it stands */
         walk.p = wasm_host_return_code;
         walk.is_exact = false;

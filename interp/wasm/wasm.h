@@ -233,7 +233,8 @@ void *wasm_instance_user(const struct wasm_instance *instance);
 enum wasm_run {
     WASM_RUN_DONE, /* results are ready: wasm_thread_result */
     WASM_RUN_WAIT, /* a host function waits; run again when its event happened */
-    WASM_RUN_FUEL, /* the slice is used up; run again to go on */
+    WASM_RUN_FUEL, /* the slice is used up, or ends early because a large function is being
+                      translated; run again to go on */
     WASM_RUN_TRAP, /* wasm_thread_trap_text says why; the thread is idle again */
 };
 
