@@ -21,7 +21,7 @@
  * its own and leaves 0 behind; a return charges its own. So `fuel` - potential is exact at every
  * instruction, whatever the path. It is checked (sign of `fuel`) by taken branches and calls.
  * Bulk instructions cost one unit more for each BULK_BYTES_PER_UNIT they touch, memory.grow the
- * same. Before a loop whose head's potential is over POTENTIAL_MAX a `charge` instruction resets it,
+ * same; fills, copies and initialisations stop within when the slice is used up. Before a loop whose head's potential is over POTENTIAL_MAX a `charge` instruction resets it,
  * which bounds the overshoot to the straight line behind the last check. */
 #ifndef INTERP_WASM_CODE_H
 #define INTERP_WASM_CODE_H
@@ -324,6 +324,7 @@ enum wasm_exit {
     EXIT_WAIT,
     EXIT_FUEL_LABEL, /* at a branch's target */
     EXIT_FUEL_CALL,  /* at a call, not yet charged */
+    EXIT_FUEL_BULK,  /* within a bulk instruction, with its potential in p[1].imm */
 };
 
 /* A host function that waits or has called back. */

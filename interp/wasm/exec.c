@@ -257,6 +257,9 @@ static void leave(struct wasm_thread *thread, int step)
     case STEP_FUEL_CALL:
         thread->exit = EXIT_FUEL_CALL;
         break;
+    case STEP_FUEL_BULK:
+        thread->exit = EXIT_FUEL_BULK;
+        break;
     default:
         CHECK(step == STEP_LEAVE);
     }

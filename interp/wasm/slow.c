@@ -49,11 +49,33 @@ static void result(struct wasm_regs *g, const struct wasm_limits *limits, int64_
 {
     g->R[g->p[1].c].i64 = limits->is64 ? (uint64_t)value : (uint32_t)value;
 }
-/* Long work uses fuel by its size; the next branch or call notices. */
+/* Long work uses fuel by its size. */
 static void charge(struct wasm_regs *g, uint64_t bytes)
 {
     g->fuel -= (int64_t)(bytes / BULK_BYTES_PER_UNIT);
 }
+
+/* Fills, copies and initialisations are done in pieces of what the slice has left, whole units but for
+ * the last, so that they can stop anywhere: the operands, which nobody else sees, then say what is
+ * still to be done, and the instruction runs again. Its potential is in `imm`. */
+static uint64_t piece(const struct wasm_regs *g, uint64_t count, uint64_t item_bytes)
+{
+    int64_t left = g->fuel - (int64_t)g->p[1].imm;
+    uint64_t units = left > 0 ? (uint64_t)left : 1; /* every slice gets on */
+    uint64_t items = BULK_BYTES_PER_UNIT / item_bytes; /* of a unit */
+    return units >= count / items ? count : units * items;
+}
+static int bulk_done(struct wasm_regs *g, uint64_t done, uint64_t count, uint64_t item_bytes)
+{
+    charge(g, done * item_bytes);
+    return done < count ? STEP_FUEL_BULK : next(g, 3);
+}
+static void advance(union wasm_value *value, const struct wasm_limits *limits, uint64_t by)
+{
+    value->i64 = address(value, limits) + by;
+}
+static const struct wasm_limits narrow = {.is64 = false};
+
 static bool fits(uint64_t at, uint64_t count, uint64_t size)
 {
     return count <= size && at <= size - count;
@@ -84,37 +106,57 @@ int slow_memory_grow(struct wasm_regs *g)
     return next(g, 2);
 }
 
+/* Moves the first piece, or the last when a later one would overwrite what is still to be read. */
+static int copy(struct wasm_regs *g, union wasm_value *o, uint8_t *to, const uint8_t *from,
+                const struct wasm_limits *limits[3], uint64_t item_bytes)
+{
+    uint64_t at = address(&o[0], limits[0]), source = address(&o[1], limits[1]);
+    uint64_t count = address(&o[2], limits[2]), done = piece(g, count, item_bytes);
+    uint8_t *target = to + at * item_bytes;
+    const uint8_t *origin = from + source * item_bytes;
+    if (target > origin) {
+        target += (count - done) * item_bytes;
+        origin += (count - done) * item_bytes;
+    } else {
+        advance(&o[0], limits[0], done);
+        advance(&o[1], limits[1], done);
+    }
+    o[2].i64 = count - done;
+    if (done > 0)
+        memmove(target, origin, done * item_bytes);
+    return bulk_done(g, done, count, item_bytes);
+}
+
 int slow_memory_copy(struct wasm_regs *g)
 {
-    const union wasm_value *o = operands(g);
+    union wasm_value *o = operands(g);
     struct wasm_memory *to = memory_at(g, index1(g)), *from = memory_at(g, index2(g));
-    struct wasm_limits narrower = {.is64 = to->limits.is64 && from->limits.is64};
-    uint64_t at = address(&o[0], &to->limits), source = address(&o[1], &from->limits);
-    uint64_t count = address(&o[2], &narrower);
-    if (!fits(at, count, to->bytes) || !fits(source, count, from->bytes))
+    const struct wasm_limits narrower = {.is64 = to->limits.is64 && from->limits.is64};
+    if (!fits(address(&o[0], &to->limits), address(&o[2], &narrower), to->bytes) ||
+        !fits(address(&o[1], &from->limits), address(&o[2], &narrower), from->bytes))
         return trap(g, TRAP_MEMORY);
-    charge(g, count);
-    if (count > 0)
-        memmove(to->data + at, from->data + source, count);
-    return next(g, 3);
+    const struct wasm_limits *limits[3] = {&to->limits, &from->limits, &narrower};
+    return copy(g, o, to->data, from->data, limits, 1);
 }
 
 int slow_memory_fill(struct wasm_regs *g)
 {
-    const union wasm_value *o = operands(g);
+    union wasm_value *o = operands(g);
     struct wasm_memory *memory = memory_at(g, index1(g));
     uint64_t at = address(&o[0], &memory->limits), count = address(&o[2], &memory->limits);
     if (!fits(at, count, memory->bytes))
         return trap(g, TRAP_MEMORY);
-    charge(g, count);
-    if (count > 0)
-        memset(memory->data + at, (int)(o[1].i32 & 0xFF), count);
-    return next(g, 3);
+    uint64_t done = piece(g, count, 1);
+    advance(&o[0], &memory->limits, done);
+    o[2].i64 = count - done;
+    if (done > 0)
+        memset(memory->data + at, (int)(o[1].i32 & 0xFF), done);
+    return bulk_done(g, done, count, 1);
 }
 
 int slow_memory_init(struct wasm_regs *g)
 {
-    const union wasm_value *o = operands(g);
+    union wasm_value *o = operands(g);
     const struct wasm_data_def *data = &g->x->instance->module->datas[index1(g)];
     struct wasm_memory *memory = memory_at(g, index2(g));
     uint64_t at = address(&o[0], &memory->limits);
@@ -122,10 +164,13 @@ int slow_memory_init(struct wasm_regs *g)
     uint32_t bytes = g->x->instance->data_dropped[index1(g)] ? 0 : data->bytes;
     if (!fits(at, count, memory->bytes) || !fits(source, count, bytes))
         return trap(g, TRAP_MEMORY);
-    charge(g, count);
-    if (count > 0)
-        memcpy(memory->data + at, data->data + source, count);
-    return next(g, 3);
+    uint64_t done = piece(g, count, 1);
+    advance(&o[0], &memory->limits, done);
+    advance(&o[1], &narrow, done);
+    o[2].i64 = count - done;
+    if (done > 0)
+        memcpy(memory->data + at, data->data + source, done);
+    return bulk_done(g, done, count, 1);
 }
 
 int slow_data_drop(struct wasm_regs *g)
@@ -176,41 +221,49 @@ int slow_table_grow(struct wasm_regs *g)
 
 int slow_table_fill(struct wasm_regs *g)
 {
-    const union wasm_value *o = operands(g);
+    union wasm_value *o = operands(g);
     struct wasm_table *table = table_at(g, index1(g));
     uint64_t at = address(&o[0], &table->limits), count = address(&o[2], &table->limits);
     if (!fits(at, count, table->size))
         return trap(g, TRAP_TABLE);
-    charge(g, count * sizeof(void *));
-    for (uint64_t i = 0; i < count; i++)
+    uint64_t done = piece(g, count, sizeof(void *));
+    for (uint64_t i = 0; i < done; i++)
         table->items[at + i] = o[1].ref;
-    return next(g, 3);
+    advance(&o[0], &table->limits, done);
+    o[2].i64 = count - done;
+    return bulk_done(g, done, count, sizeof(void *));
 }
 
 int slow_table_copy(struct wasm_regs *g)
 {
-    const union wasm_value *o = operands(g);
+    union wasm_value *o = operands(g);
     struct wasm_table *to = table_at(g, index1(g)), *from = table_at(g, index2(g));
-    struct wasm_limits narrower = {.is64 = to->limits.is64 && from->limits.is64};
-    uint64_t at = address(&o[0], &to->limits), source = address(&o[1], &from->limits);
-    uint64_t count = address(&o[2], &narrower);
-    if (!fits(at, count, to->size) || !fits(source, count, from->size))
+    const struct wasm_limits narrower = {.is64 = to->limits.is64 && from->limits.is64};
+    if (!fits(address(&o[0], &to->limits), address(&o[2], &narrower), to->size) ||
+        !fits(address(&o[1], &from->limits), address(&o[2], &narrower), from->size))
         return trap(g, TRAP_TABLE);
-    charge(g, count * sizeof(void *));
-    if (count > 0)
-        memmove(to->items + at, from->items + source, count * sizeof *to->items);
-    return next(g, 3);
+    const struct wasm_limits *limits[3] = {&to->limits, &from->limits, &narrower};
+    return copy(g, o, (uint8_t *)to->items, (const uint8_t *)from->items, limits, sizeof(void *));
 }
 
 int slow_table_init(struct wasm_regs *g)
 {
-    const union wasm_value *o = operands(g);
+    union wasm_value *o = operands(g);
     struct wasm_table *table = table_at(g, index2(g));
     uint64_t at = address(&o[0], &table->limits);
-    if (!wasm_instance_init_table(g->x->instance, index1(g), table, at, o[1].i32, o[2].i32))
+    uint32_t source = o[1].i32, count = o[2].i32;
+    /* The whole is checked before a piece is done. */
+    if (!fits(at, count, table->size) ||
+        !wasm_instance_init_table(g->x->instance, index1(g), table, at + count,
+                                  (uint64_t)source + count, 0))
         return trap(g, TRAP_TABLE);
-    charge(g, o[2].i32 * sizeof(void *));
-    return next(g, 3);
+    uint64_t done = piece(g, count, sizeof(void *));
+    if (!wasm_instance_init_table(g->x->instance, index1(g), table, at, source, done))
+        return trap(g, TRAP_TABLE);
+    advance(&o[0], &table->limits, done);
+    advance(&o[1], &narrow, done);
+    o[2].i64 = count - done;
+    return bulk_done(g, done, count, sizeof(void *));
 }
 
 int slow_elem_drop(struct wasm_regs *g)

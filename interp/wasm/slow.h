@@ -13,6 +13,7 @@ enum wasm_step {
     STEP_TRAP,       /* thread->trap says why */
     STEP_FUEL_LABEL,
     STEP_FUEL_CALL,
+    STEP_FUEL_BULK,  /* within an instruction whose potential is in p[1].imm; it runs again */
     STEP_LEAVE,      /* thread->exit says why */
 };
 

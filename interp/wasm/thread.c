@@ -168,6 +168,11 @@ enum wasm_run wasm_thread_run(struct wasm_thread *thread, uint64_t fuel)
         thread->state = THREAD_READY;
         result = WASM_RUN_FUEL;
         break;
+    case EXIT_FUEL_BULK:
+        thread->resume_potential = (int32_t)g->p[1].imm - 1; /* counted once it is done */
+        thread->state = THREAD_READY;
+        result = WASM_RUN_FUEL;
+        break;
     case EXIT_FUEL_LABEL: {
         if (g->p == wasm_translate_code) { /* between a call, which has paid, and its callee */
             thread->state = THREAD_READY;
@@ -227,7 +232,8 @@ enum wasm_run wasm_thread_call_nested(struct wasm_thread *thread, struct wasm_fu
     thread->granted = thread->saved.fuel = granted;
     thread->settled = true;
     carry_on(thread, enter_bottom(thread, func, Q));
-    if (thread->exit == EXIT_FUEL_LABEL || thread->exit == EXIT_FUEL_CALL) {
+    if (thread->exit == EXIT_FUEL_LABEL || thread->exit == EXIT_FUEL_CALL ||
+        thread->exit == EXIT_FUEL_BULK) {
         wasm_thread_trap(thread, "a call from the host used up its %llu units of fuel",
                          (unsigned long long)fuel);
         result = WASM_RUN_TRAP;

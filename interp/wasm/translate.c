@@ -928,6 +928,7 @@ static uint32_t emit_slow(struct translator *t, unsigned op, uint32_t count, uin
     uint32_t at = result ? emit_result(t, op, result, false) : emit(t, op);
     word(t, at, 1)->a = (uint16_t)home;
     if (wasm_op_words[op] > 2) {
+        word(t, at, 1)->imm = (uint32_t)t->potential;
         word(t, at, 2)->target = (int32_t)index;
         word(t, at, 2)->charge = (int32_t)index2;
     } else {

@@ -245,9 +245,13 @@ void wasm_thread_destroy(struct wasm_thread *thread);
 /* Prepares a call; the thread must be idle. Arguments are cells as the type lists them. */
 enum err wasm_thread_call(struct wasm_thread *thread, struct wasm_func *func,
                           const union wasm_value *args) ERR_MUST_USE;
-/* Runs until done, waiting, trapped, or `fuel` instructions were used (overshoot at most one
- * basic block). Fuel is deterministic: one unit per instruction of the source, block structure
- * and constants included as the implementation documents, the same on every machine. */
+/* Runs until done, waiting, trapped, or `fuel` units were used. Fuel is deterministic, the same on
+ * every machine and build and however it is cut into slices: one unit per instruction of the
+ * source but block, loop, else, end and nop, and one more for each 64 bytes that a bulk
+ * instruction touches (a reference has 8) or memory.grow and table.grow add.
+ * A slice uses at most `fuel`, the straight line of code behind the last branch or call taken
+ * (where fuel is checked), and one unit of a bulk instruction; fills, copies and initialisations stop
+ * within and go on in the next slice. Only memory.grow and table.grow count all of theirs at once. */
 enum wasm_run wasm_thread_run(struct wasm_thread *thread, uint64_t fuel);
 const union wasm_value *wasm_thread_result(const struct wasm_thread *thread);
 /* Ends what is suspended (state->on_abandon is called, innermost first); the thread is idle. */

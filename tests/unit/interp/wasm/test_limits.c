@@ -601,6 +601,110 @@ static void tables_of_4_billion(void **state)
     buf_deinit(&code);
 }
 
+/* ---- fuel of bulk instructions ----------------------------------------------------------- */
+
+/* f(n): does `code` over n items, and gives a checksum; a memory of 4 MiB and two tables of 600,000
+ * items, a data and an element segment of 1,000. */
+static struct wasm_module *bulk_module(const char *code, size_t code_bytes)
+{
+    enum { ITEMS = 1000 };
+    struct parts parts;
+    struct report report = {0};
+    struct wasm_module *module;
+    struct buf data;
+    parts_for_one(&parts);
+    buf_init(&data, NULL);
+    BYTES(&parts.tables, "\2\x70\0\xc0\xcf\x24\x70\0\xc0\xcf\x24");
+    BYTES(&parts.memories, "\1\0\x40");
+    BYTES(&parts.elements, "\1\1\0\xe8\7");
+    for (int i = 0; i < ITEMS; i++)
+        put(&parts.elements, 0);
+    put(&parts.code, 1);
+    leb(&parts.code, code_bytes + 2);
+    put(&parts.code, 0);
+    bytes(&parts.code, code, code_bytes);
+    put(&parts.code, 0x0B);
+    BYTES(&data, "\1\1\xe8\7");
+    for (int i = 0; i < ITEMS; i++)
+        put(&data, (unsigned)i & 0xFF);
+    BYTES(&parts.module, "\0asm\1\0\0\0");
+    struct buf count;
+    buf_init(&count, NULL);
+    put(&count, 1);
+    struct buf *all[] = {&parts.types, &parts.functions, &parts.tables, &parts.memories,
+                         &parts.exports, &parts.elements, &count, &parts.code, &data};
+    static const uint8_t ids[] = {1, 3, 4, 5, 7, 9, 12, 10, 11};
+    for (size_t i = 0; i < sizeof ids; i++) {
+        section(&parts.module, ids[i], all[i]);
+        buf_deinit(all[i]);
+    }
+    if (wasm_module_create((const uint8_t *)parts.module.data, parts.module.count, &module,
+                           &report) != ERR_OK)
+        fail_msg("%s", report.text);
+    buf_deinit(&parts.module);
+    return module;
+}
+
+static void bulk_instructions_stop_in_time(void **state)
+{
+    (void)state;
+    /* memory[i] for i = n / 2 stands for the contents afterwards. */
+#define LOOK "\x20\0\x41\1\x76\x2d\0\0"
+    static const struct {
+        const char *name, *code;
+        size_t bytes;
+        uint32_t n, expected;
+        uint64_t fuel;
+    } cases[] = {
+#define CASE(name, code, n, expected, fuel) {name, code, sizeof code - 1, n, expected, fuel}
+        CASE("memory.fill", "\x41\0\x41\x2a\x20\0\xfc\x0b\0" LOOK, 4194304, 42,
+             4 + 4194304 / 64 + 4),
+        CASE("memory.fill of a part", "\x41\0\x41\x2a\x20\0\xfc\x0b\0" LOOK, 999, 42,
+             4 + 999 / 64 + 4),
+        CASE("memory.copy down",
+             "\x41\xe8\7\x41\x2a\x20\0\xfc\x0b\0"
+             "\x41\0\x41\xe8\7\x20\0\xfc\x0a\0\0" LOOK,
+             3000000, 42, 4 + 3000000 / 64 + 4 + 3000000 / 64 + 4),
+        CASE("memory.copy up",
+             "\x41\0\x41\x2a\x20\0\xfc\x0b\0"
+             "\x41\xe8\7\x41\0\x20\0\xfc\x0a\0\0" LOOK,
+             3000000, 42, 4 + 3000000 / 64 + 4 + 3000000 / 64 + 4),
+        CASE("memory.init", "\x41\0\x41\0\x20\0\xfc\x08\0\0" LOOK, 1000, 500 & 0xFF,
+             4 + 1000 / 64 + 4),
+        CASE("table.fill and copy",
+             "\x41\0\xd2\0\x20\0\xfc\x11\0"
+             "\x41\7\x41\0\x20\0\xfc\x0e\1\0"
+             "\x20\0\x25\1\xd1",
+             500000, 0, 4 + 500000 / 8 + 4 + 500000 / 8 + 3),
+        CASE("table.init", "\x41\0\x41\0\x20\0\xfc\x0c\0\0\x20\0\x25\0\xd1", 999, 1,
+             4 + 999 / 8 + 3),
+    };
+    static const uint64_t slices[] = {UINT64_MAX, 1000, 100, 7, 1};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct wasm_module *module = bulk_module(cases[k].code, cases[k].bytes);
+        for (size_t s = 0; s < sizeof slices / sizeof *slices; s++) {
+            struct world world;
+            enum wasm_run result;
+            uint64_t used = 0, most = 0;
+            world_make(&world, module, NULL);
+            begin(&world, cases[k].n);
+            do {
+                result = wasm_thread_run(world.thread, slices[s]);
+                uint64_t now = wasm_thread_fuel_used(world.thread);
+                most = now - used > most ? now - used : most;
+                used = now;
+            } while (result == WASM_RUN_FUEL);
+            assert_int_equal(result, WASM_RUN_DONE);
+            assert_int_equal(wasm_thread_result(world.thread)->i32, cases[k].expected);
+            assert_int_equal(used, cases[k].fuel);
+            if (slices[s] != UINT64_MAX)
+                assert_true(most <= slices[s] + 12 + 1); /* the straight line, a unit */
+            wasm_store_destroy(world.store);
+        }
+        wasm_module_unref(module);
+    }
+}
+
 /* ---- recursion --------------------------------------------------------------------------- */
 
 static void deep_recursion(void **state)
@@ -649,6 +753,7 @@ int main(void)
         cmocka_unit_test(many_locals),
         cmocka_unit_test(memory_to_the_limit),
         cmocka_unit_test(tables_of_4_billion),
+        cmocka_unit_test(bulk_instructions_stop_in_time),
         cmocka_unit_test(deep_recursion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
