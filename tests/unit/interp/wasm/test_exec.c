@@ -157,6 +157,32 @@ static void test_calls(void **state)
     close_world(&world);
 }
 
+/* Recorded: every build (compiler, dispatch, with sequences and without) must count the same. */
+static void test_recorded_fuel(void **state)
+{
+    (void)state;
+    static const struct { const char *name; uint32_t argument; enum wasm_run run; uint64_t fuel; } cases[] = {
+        {"fib", 1, WASM_RUN_DONE, 5},        {"fib", 20, WASM_RUN_DONE, 197015},
+        {"count", 1, WASM_RUN_DONE, 10},     {"count", 1000, WASM_RUN_DONE, 9001},
+        {"deep", 0, WASM_RUN_DONE, 3},       {"deep", 500, WASM_RUN_DONE, 4003},
+        {"host", 1, WASM_RUN_DONE, 3},       {"backs", 3, WASM_RUN_DONE, 6},
+        {"nests", 6, WASM_RUN_DONE, 7},      {"grow", 2, WASM_RUN_DONE, 2050},
+        {"divide", 5, WASM_RUN_TRAP, 7},     {"read", 1 << 30, WASM_RUN_TRAP, 4},
+        {"read_far", 100, WASM_RUN_TRAP, 2}, {"forever", 0, WASM_RUN_TRAP, 523265},
+    };
+    struct world world;
+    open_world(&world, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        union wasm_value args[2] = {{.i32 = cases[i].argument}, {.i64 = 0}};
+        uint64_t before = wasm_thread_fuel_used(world.thread);
+        assert_int_equal(start(&world, cases[i].name, args, 1000000000), cases[i].run);
+        uint64_t fuel = wasm_thread_fuel_used(world.thread) - before;
+        if (fuel != cases[i].fuel)
+            fail_msg("%s(%u) used %llu", cases[i].name, cases[i].argument, (unsigned long long)fuel);
+    }
+    close_world(&world);
+}
+
 /* The same function costs the same, however it is sliced, and a slice ends on time. */
 static void test_fuel(void **state)
 {
@@ -471,6 +497,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calls),        cmocka_unit_test(test_fuel),
+        cmocka_unit_test(test_recorded_fuel),
         cmocka_unit_test(test_traps),        cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_nested_traps), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_moves),        cmocka_unit_test(test_across_instances),
