@@ -85,7 +85,29 @@ static double median(double *values, uint32_t count)
 
 /* ---- launches ---------------------------------------------------------------------------- */
 
-static void bench_launches(double *per_second, double *bytes_alive)
+/* A line of /proc/self/status in bytes, such as "VmPTE". */
+static double status_bytes(const char *name)
+{
+    char line[200];
+    double bytes = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, name, strlen(name)) == 0)
+            bytes = strtod(line + strlen(name) + 1, NULL) * 1024;
+    if (file)
+        (void)fclose(file);
+    return bytes;
+}
+
+/* What one live, waiting inferlet takes. */
+struct alive {
+    double memory;   /* linear memory, whether touched or not */
+    double overhead; /* all else that the engine has counted */
+    double resident; /* of the process: pages touched, of linear memory too */
+    double tables;   /* the kernel's page tables for them */
+};
+
+static void bench_launches(double *per_second, struct alive *alive)
 {
     char program[256];
     struct tally tally = {0};
@@ -101,14 +123,17 @@ static void bench_launches(double *per_second, double *bytes_alive)
             continue;
     }
     *per_second = LAUNCHES / ((double)(clock_now_ns() - begin) / 1e9);
+    double resident = status_bytes("VmRSS"), tables = status_bytes("VmPTE");
     for (uint32_t i = 0; i < ALIVE; i++)
         launch(engine, program, "{\"prompt\":\"x\",\"max_tokens\":64,\"temperature\":0}", &tally);
     for (int i = 0; i < 20; i++)
         (void)engine_turn(engine, 0);
     struct engine_stats stats = engine_stats(engine);
-    *bytes_alive = stats.processes_alive ? (double)(stats.guest_bytes + stats.guest_overhead_bytes) /
-                                               (double)stats.processes_alive
-                                         : 0;
+    double count = stats.processes_alive ? (double)stats.processes_alive : 1;
+    *alive = (struct alive){.memory = (double)stats.guest_bytes / count,
+                            .overhead = (double)stats.guest_overhead_bytes / count,
+                            .resident = (status_bytes("VmRSS") - resident) / count,
+                            .tables = (status_bytes("VmPTE") - tables) / count};
     engine_close(engine);
 }
 
@@ -202,23 +227,25 @@ int main(int argc, char **argv)
     const char *path = argc > 1 ? argv[1] : "build/home/models/default.gguf";
     uint32_t rounds = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 9;
     double per_second;
-    double bytes_alive;
+    struct alive alive;
     double inferlet;
     double built_in;
     if (rounds < 1 || rounds > ROUNDS_MAX)
         rounds = 9;
-    bench_launches(&per_second, &bytes_alive);
+    bench_launches(&per_second, &alive);
     bench_tax(path, rounds, &inferlet, &built_in);
     double tax = inferlet - built_in;
     printf("launch to end, one at a time   %9.0f inferlets/s\n", per_second);
-    printf("an inferlet that is alive      %9.1f KiB (linear memory and all else)\n",
-           bytes_alive / 1024);
+    printf("an inferlet that is alive      %9.1f KiB of linear memory and %.1f KiB of all else;\n"
+           "                               %9.1f KiB are resident (touched), page tables %.1f KiB\n",
+           alive.memory / 1024, alive.overhead / 1024, alive.resident / 1024, alive.tables / 1024);
     printf("a token in an inferlet's loop  %9.2f us\n", inferlet / 1e3);
     printf("a token in the built-in loop   %9.2f us\n", built_in / 1e3);
     printf("the tax                        %9.2f us  %.1f %% here, %.3f %% of a 30 ms step\n",
            tax / 1e3, 100 * tax / built_in, 100 * tax / 30e6);
-    printf("json: {\"launches_per_second\":%.0f,\"bytes_alive\":%.0f,\"inferlet_us\":%.3f,"
+    printf("json: {\"launches_per_second\":%.0f,\"alive_memory\":%.0f,\"alive_overhead\":%.0f,"
+           "\"alive_resident\":%.0f,\"alive_tables\":%.0f,\"inferlet_us\":%.3f,"
            "\"built_in_us\":%.3f,\"tax_us\":%.3f}\n",
-           per_second, bytes_alive, inferlet / 1e3, built_in / 1e3, tax / 1e3);
+           per_second, alive.memory, alive.overhead, alive.resident, alive.tables, inferlet / 1e3, built_in / 1e3, tax / 1e3);
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "engine/base/arena.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -41,6 +42,30 @@ void arena_reset(struct arena *arena)
     newest->used_bytes = 0;
 }
 
+static bool add_block(struct arena *arena, size_t capacity)
+{
+    struct arena_block *block = mem_alloc(arena->heap, sizeof *block + capacity);
+    if (!block)
+        return false;
+    *block = (struct arena_block){.older = arena->blocks, .capacity_bytes = capacity};
+    arena->blocks = block;
+    return true;
+}
+
+void arena_reserve(struct arena *arena, size_t bytes)
+{
+    if (!arena->blocks && bytes > 0 && bytes <= STEP_MAX_BYTES)
+        (void)add_block(arena, bytes);
+}
+
+size_t arena_used_bytes(const struct arena *arena)
+{
+    size_t bytes = 0;
+    for (const struct arena_block *block = arena->blocks; block; block = block->older)
+        bytes += block->used_bytes;
+    return bytes;
+}
+
 void *arena_alloc(struct arena *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)
@@ -49,11 +74,9 @@ void *arena_alloc(struct arena *arena, size_t bytes)
     struct arena_block *block = arena->blocks;
     if (!block || block->capacity_bytes - block->used_bytes < bytes) {
         size_t capacity = arena->next_bytes > bytes ? arena->next_bytes : bytes;
-        block = mem_alloc(arena->heap, sizeof *block + capacity);
-        if (!block)
+        if (!add_block(arena, capacity))
             return NULL;
-        *block = (struct arena_block){.older = arena->blocks, .capacity_bytes = capacity};
-        arena->blocks = block;
+        block = arena->blocks;
         if (arena->next_bytes < STEP_MAX_BYTES)
             arena->next_bytes *= 2;
     }

@@ -17,6 +17,12 @@ struct arena {
 void arena_init(struct arena *arena, struct mem_heap *heap);
 void arena_deinit(struct arena *arena);
 
+/* Room for `bytes` in one block, before the first allocation. Nothing happens when memory is out. */
+void arena_reserve(struct arena *arena, size_t bytes);
+
+/* Of all blocks, what is in use. */
+size_t arena_used_bytes(const struct arena *arena);
+
 /* Forgets all allocations but keeps one block for the next round. */
 void arena_reset(struct arena *arena);
 

@@ -15,6 +15,7 @@ enum err comp_component_create_from(struct wasm_source *source, bool is_known,
     if (!component)
         return err_set(report, ERR_MEMORY, "no memory for a component");
     atomic_init(&component->refs, 1);
+    atomic_init(&component->links, NULL);
     arena_init(&component->arena, NULL);
     enum err err;
     if (count >= sizeof core_header && memcmp(bytes, core_header, sizeof core_header) == 0)
@@ -62,6 +63,7 @@ void comp_component_unref(struct comp_component *component)
     vec_free(NULL, &component->modules);
     if (component->core)
         wasm_module_unref(component->core);
+    mem_free(NULL, atomic_load_explicit(&component->links, memory_order_acquire));
     arena_deinit(&component->arena);
     mem_free(NULL, component);
 }

@@ -65,7 +65,7 @@ static enum err link_import(struct comp_sub *sub, const struct wasm_import *impo
             return err_set(report, ERR_NOT_FOUND, "the host has no resource %s in %s",
                            import->name + prefix, import->module);
         *out = comp_call_resource(sub, COMP_STEP_RESOURCE_DROP,
-                                  &instance->host_resources[resource->res.slot]);
+                                  &resource->resource);
     } else {
         struct comp_func *func = comp_instance_host_func(sub, NULL, import->module,
                                                          import->module_bytes, import->name,
@@ -225,7 +225,7 @@ enum err comp_core_instantiate(struct comp_instance *instance, struct report *re
         return no_memory(report);
     instance->root = sub;
     for (uint32_t i = 0; i < resource_count; i++)
-        sub->slots[i] = &instance->host_resources[i];
+        sub->slots[i] = &instance->linker->resource_list.items[i]->resource;
     for (uint32_t i = 0; i < import_count; i++) {
         imports[i].kind = WASM_FUNC;
         enum err err = link_import(sub, wasm_module_import(module, i), &imports[i].of.func,

@@ -152,9 +152,14 @@ struct comp_def {
     struct comp_component_type *type;
 };
 
+struct comp_links; /* runtime.h */
+
 struct comp_component {
     atomic_uint refs;
     struct arena arena;
+    /* What the last instance took once it was made; 0: none yet. */
+    atomic_size_t arena_bytes, store_bytes;
+    _Atomic(struct comp_links *) links; /* by the first linker; NULL: not yet */
     const struct comp_def *root;    /* NULL for a core module */
     struct wasm_module *core;       /* the core module, else NULL */
     struct {

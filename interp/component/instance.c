@@ -125,9 +125,14 @@ struct comp_func *comp_instance_host_func(struct comp_sub *sub, const struct com
                                           const char *interface, size_t interface_bytes,
                                           const char *name, size_t name_bytes)
 {
-    const struct comp_linker *linker = sub->instance->linker;
-    const struct comp_linker_func *host = comp_linker_find_func(linker, interface, interface_bytes,
-                                                                name, name_bytes);
+    struct comp_instance *instance = sub->instance;
+    const struct comp_linker *linker = instance->linker;
+    uint32_t lookup = instance->lookups++;
+    bool is_known = instance->links && lookup < instance->links->count &&
+                    instance->links->funcs[lookup];
+    const struct comp_linker_func *host =
+        is_known ? instance->links->funcs[lookup]
+                 : comp_linker_find_func(linker, interface, interface_bytes, name, name_bytes);
     struct buf buf;
     struct comp_func *func = NULL;
     buf_init(&buf, NULL);
@@ -141,7 +146,7 @@ struct comp_func *comp_instance_host_func(struct comp_sub *sub, const struct com
                          "not offer", (int)name_bytes, name, (int)interface_bytes, interface);
         comp_linker_suggest(linker, &buf, interface, interface_bytes, name, name_bytes);
         func = missing_func(sub, type, &buf, false);
-    } else if (type && !comp_functype_equal(type, host->type, same_as_host, sub, &work)) {
+    } else if (type && !is_known && !comp_functype_equal(type, host->type, same_as_host, sub, &work)) {
         buf_printf(&buf, "%.*s of %.*s: the component expects ", (int)name_bytes, name,
                    (int)interface_bytes, interface);
         struct buf text;
@@ -159,6 +164,9 @@ struct comp_func *comp_instance_host_func(struct comp_sub *sub, const struct com
         func->host = host;
     }
     buf_deinit(&buf);
+    const struct comp_linker_func *bound = func && func->kind == COMP_FUNC_HOST ? host : NULL;
+    if (!instance->links && !vec_push(NULL, &instance->noted, bound))
+        return NULL;
     return func;
 }
 
@@ -171,7 +179,7 @@ static const struct comp_resource *host_resource(struct comp_sub *sub, const str
     const struct comp_linker_resource *found = comp_linker_find_resource(
         sub->instance->linker, interface, interface_bytes, name, name_bytes);
     if (found)
-        return &sub->instance->host_resources[found->res.slot];
+        return &found->resource;
     /* Unknown to the host: nobody can make one, but functions over it may be imported. */
     struct comp_resource *resource = arena_calloc(&sub->instance->arena, 1, sizeof *resource);
     if (resource)
@@ -637,7 +645,6 @@ static enum err create(struct comp_instance *instance, const struct wasm_store_l
 {
     const struct wasm_functype none = {0};
     const struct comp_def *def = instance->component->root;
-    size_t resource_count = instance->linker->resource_list.count;
     enum err err = wasm_store_create(limits, &instance->store, report);
     if (err)
         return err;
@@ -648,15 +655,8 @@ static enum err create(struct comp_instance *instance, const struct wasm_store_l
                                                 instance);
     instance->root_func = wasm_func_create_host(instance->store, &none, "call", comp_call_root,
                                                 instance);
-    instance->host_resources = arena_calloc(&instance->arena, resource_count + 1,
-                                            sizeof *instance->host_resources);
-    if (!instance->init_func || !instance->root_func || !instance->host_resources)
+    if (!instance->init_func || !instance->root_func)
         return no_memory(report);
-    for (size_t i = 0; i < resource_count; i++) {
-        const struct comp_linker_resource *from = instance->linker->resource_list.items[i];
-        instance->host_resources[i] = (struct comp_resource){.drop = from->drop, .host = &from->res,
-                                                             .name = from->name};
-    }
     if (!def)
         return comp_core_instantiate(instance, report);
     struct comp_frame frame = {comp_sub_create(instance, def, def->slot_count), 0};
@@ -664,6 +664,26 @@ static enum err create(struct comp_instance *instance, const struct wasm_store_l
         return no_memory(report);
     instance->root = frame.sub;
     return advance(instance, report);
+}
+
+/* The first instance's bindings serve all later ones that the same linker makes. */
+static void keep_links(struct comp_instance *instance)
+{
+    size_t count = instance->noted.count;
+    struct comp_links *none = NULL;
+    if (instance->links || count == 0 ||
+        atomic_load_explicit(&instance->component->links, memory_order_relaxed))
+        return;
+    struct comp_links *links =
+        mem_alloc(NULL, sizeof *links + count * sizeof *instance->noted.items);
+    if (!links)
+        return;
+    links->linker_version = instance->linker->version;
+    links->count = count;
+    memcpy(links->funcs, instance->noted.items, count * sizeof *instance->noted.items);
+    if (!atomic_compare_exchange_strong_explicit(&instance->component->links, &none, links,
+                                                 memory_order_acq_rel, memory_order_relaxed))
+        mem_free(NULL, links);
 }
 
 enum err comp_instance_create(const struct comp_linker *linker, struct comp_component *component,
@@ -677,16 +697,30 @@ enum err comp_instance_create(const struct comp_linker *linker, struct comp_comp
         return no_memory(report);
     instance->call_heap.limit_bytes = CALL_HEAP_BYTES_MAX;
     arena_init(&instance->arena, &instance->heap);
+    arena_reserve(&instance->arena,
+                  atomic_load_explicit(&component->arena_bytes, memory_order_relaxed));
     arena_init(&instance->call_arena, &instance->call_heap);
     arena_init(&instance->root_arena, &instance->call_heap);
     instance->linker = linker;
     instance->component = comp_component_ref(component);
     instance->host = host;
-    enum err err = create(instance, limits, report ? report : &local);
+    const struct comp_links *links =
+        atomic_load_explicit(&component->links, memory_order_acquire);
+    if (links && links->linker_version == linker->version)
+        instance->links = links;
+    struct wasm_store_limits hinted = limits ? *limits : (struct wasm_store_limits){0};
+    hinted.objects_bytes = atomic_load_explicit(&component->store_bytes, memory_order_relaxed);
+    enum err err = create(instance, &hinted, report ? report : &local);
     if (err) {
         comp_instance_destroy(instance);
         return err;
     }
+    keep_links(instance);
+    atomic_store_explicit(&component->arena_bytes, arena_used_bytes(&instance->arena),
+                          memory_order_relaxed);
+    atomic_store_explicit(&component->store_bytes, wasm_store_objects_bytes(instance->store),
+                          memory_order_relaxed);
+    vec_free(NULL, &instance->noted);
     *out = instance;
     return ERR_OK;
 }
@@ -701,6 +735,7 @@ void comp_instance_destroy(struct comp_instance *instance)
     if (instance->store)
         wasm_store_destroy(instance->store);
     vec_free(NULL, &instance->frames);
+    vec_free(NULL, &instance->noted);
     arena_deinit(&instance->arena);
     arena_deinit(&instance->call_arena);
     arena_deinit(&instance->root_arena);

@@ -1,4 +1,5 @@
 /* What the host offers, by interface and name. Filled once, then only read. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "engine/base/vec.h"
@@ -6,11 +7,18 @@
 
 enum { KEY_MAX = 2 * COMP_NAME_MAX + 1 };
 
+static uint64_t next_version(void)
+{
+    static atomic_uint_fast64_t versions;
+    return atomic_fetch_add_explicit(&versions, 1, memory_order_relaxed) + 1;
+}
+
 struct comp_linker *comp_linker_create(void)
 {
     struct comp_linker *linker = mem_calloc(NULL, 1, sizeof *linker);
     if (!linker)
         return NULL;
+    linker->version = next_version();
     arena_init(&linker->arena, NULL);
     map_init(&linker->resources, NULL);
     map_init(&linker->funcs, NULL);
@@ -114,7 +122,9 @@ enum err comp_linker_resource(struct comp_linker *linker, const char *interface,
     resource->res.name = name_copy;
     resource->interface = interface_copy;
     resource->name = name_copy;
-    resource->drop = drop;
+    resource->resource =
+        (struct comp_resource){.drop = drop, .host = &resource->res, .name = name_copy};
+    linker->version = next_version();
     enum err err = add(&linker->resources, interface, name, resource, report);
     if (err)
         return err;
@@ -169,6 +179,7 @@ enum err comp_linker_func(struct comp_linker *linker, const char *interface, con
     if (!func || !interface_copy || !name_copy)
         return err_set(report, ERR_MEMORY, "no memory to define %s of %s", name, interface);
     *func = (struct comp_linker_func){interface_copy, name_copy, parsed, fn, user};
+    linker->version = next_version();
     err = add(&linker->funcs, interface, name, func, report);
     if (err)
         return err;

@@ -18,10 +18,18 @@ struct comp_sub;
 
 /* ---- linkers ----------------------------------------------------------------------------- */
 
+struct comp_resource {
+    struct comp_sub *impl;       /* the component instance that defines it; NULL: the host */
+    struct wasm_func *destructor; /* guest's; may be NULL */
+    comp_resource_drop drop;     /* host's; may be NULL */
+    const struct comp_res *host; /* the linker's identity; NULL for a guest's or an unknown one */
+    const char *name;
+};
+
 struct comp_linker_resource {
     struct comp_res res; /* slot = index in the linker */
     const char *interface, *name;
-    comp_resource_drop drop;
+    struct comp_resource resource; /* what all instances have of it */
 };
 
 struct comp_linker_func {
@@ -44,6 +52,7 @@ struct comp_linker_export {
 };
 
 struct comp_linker {
+    uint64_t version; /* another one for every linker and every definition in it */
     struct arena arena;
     struct map resources, funcs, cores, modules; /* by "key of interface" 0x00 "name" */
     struct {
@@ -62,6 +71,14 @@ struct comp_linker {
         const char **items;
         size_t count, capacity;
     } stubs;
+};
+
+/* What a component's imports have been bound to by one linker: the nth lookup of a host function
+ * gave funcs[n] (NULL: none that fits). Lookups come in the same order in every instance. */
+struct comp_links {
+    uint64_t linker_version;
+    size_t count;
+    const struct comp_linker_func *funcs[];
 };
 
 const struct comp_linker_func *comp_linker_find_func(const struct comp_linker *linker,
@@ -86,14 +103,6 @@ void comp_linker_suggest(const struct comp_linker *linker, struct buf *buf, cons
                          size_t interface_bytes, const char *name, size_t name_bytes);
 
 /* ---- resources and handles --------------------------------------------------------------- */
-
-struct comp_resource {
-    struct comp_sub *impl;       /* the component instance that defines it; NULL: the host */
-    struct wasm_func *destructor; /* guest's; may be NULL */
-    comp_resource_drop drop;     /* host's; may be NULL */
-    const struct comp_res *host; /* the linker's identity; NULL for a guest's or an unknown one */
-    const char *name;
-};
 
 /* One call into a component, as far as borrows care. */
 struct comp_task {
@@ -221,7 +230,12 @@ struct comp_instance {
     void *host;
     struct wasm_store *store;
     struct wasm_thread *thread;
-    struct comp_resource *host_resources; /* [linker's resources] */
+    const struct comp_links *links; /* for this linker, or NULL: then the lookups are noted */
+    struct {
+        const struct comp_linker_func **items;
+        size_t count, capacity;
+    } noted;
+    uint32_t lookups; /* of host functions so far */
     struct comp_sub *root, *subs;
     struct wasm_instance *core; /* of a core module, else NULL */
     enum comp_phase phase;

@@ -120,6 +120,7 @@ enum err wasm_store_create(const struct wasm_store_limits *limits, struct wasm_s
     if (made->limits.stack_bytes_max == 0)
         made->limits.stack_bytes_max = 8 << 20;
     arena_init(&made->arena, &made->heap);
+    arena_reserve(&made->arena, (size_t)made->limits.objects_bytes);
     return ERR_OK;
 }
 
@@ -156,6 +157,11 @@ void wasm_store_destroy(struct wasm_store *store)
 uint64_t wasm_store_memory_bytes(const struct wasm_store *store)
 {
     return store->memory_bytes;
+}
+
+uint64_t wasm_store_objects_bytes(const struct wasm_store *store)
+{
+    return arena_used_bytes(&store->arena);
 }
 
 uint64_t wasm_store_overhead_bytes(const struct wasm_store *store)

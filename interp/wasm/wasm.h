@@ -132,6 +132,7 @@ struct wasm_store_limits {
     uint64_t memory_bytes_max;   /* all linear memories together; 0 = 4 GiB */
     uint64_t table_elements_max; /* all tables together; 0 = 10,000,000 */
     uint64_t stack_bytes_max;    /* one thread's activation stack; 0 = 8 MiB */
+    uint64_t objects_bytes;      /* a hint: what wasm_store_objects_bytes will be; 0 = unknown */
 };
 
 /* `limits` may be NULL. */
@@ -143,6 +144,8 @@ void wasm_store_destroy(struct wasm_store *store);
 /* Bytes of linear memory now reserved by guests of this store, and everything else it costs. */
 uint64_t wasm_store_memory_bytes(const struct wasm_store *store);
 uint64_t wasm_store_overhead_bytes(const struct wasm_store *store);
+/* What its instances, functions and globals take, a part of the overhead. */
+uint64_t wasm_store_objects_bytes(const struct wasm_store *store);
 
 /* ---- host functions ---------------------------------------------------------------------- */
 
