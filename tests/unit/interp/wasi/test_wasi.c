@@ -134,7 +134,8 @@ static void start(struct process *p, const char *path, const struct wasi_config 
     memset(p, 0, sizeof *p);
     p->now_ns = 1000;
     config.heap = &p->heap;
-    config.host = (struct wasi_host){write_out, now, wall, fill, p};
+    config.host = (struct wasi_host){.write = write_out, .monotonic_ns = now, .wall_ns = wall,
+                                     .random = fill, .user = p};
     p->linker = comp_linker_create();
     assert_non_null(p->linker);
     if (wasi_register(p->linker, &binding, &report) ||
@@ -448,7 +449,9 @@ static void memory_may_run_out(void **state)
         for (uint64_t nth = 1; !is_done; nth++) {
             struct process p = {.now_ns = 1000, .ready = {true, true}};
             struct comp_value input = comp_string(commands[i], strlen(commands[i]));
-            struct wasi_config config = {.host = {write_out, now, wall, fill, &p}, .heap = &p.heap,
+            struct wasi_config config = {.host = {.write = write_out, .monotonic_ns = now,
+                                                  .wall_ns = wall, .random = fill, .user = &p},
+                                         .heap = &p.heap,
                                          .args = args, .arg_count = 2};
             mem_fail_at(nth);
             if (wasi_ctx_create(&config, &p.ctx, NULL) == ERR_OK &&
