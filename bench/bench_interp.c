@@ -1,18 +1,27 @@
 /* links: interp/wasm
  *
- * The interpreter against native code: the programs of bench/wasm, compiled here by the C compiler
- * of the build and, for the guest, by clang for wasm32 when the bench runs.
+ * The interpreter against native code and against its peers: the programs of bench/wasm, compiled
+ * here by the C compiler of the build and, for the guest, by clang for wasm32 when the bench runs.
  *
- *     build/bench/bench_interp [--rounds N] [--wasm-dir DIR] [--json] [NAME...]
+ *     build/bench/bench_interp [--rounds N] [--wasm-dir DIR] [--json] [--peer NAME=COMMAND]...
+ *                              [NAME...]
  *
- * Prints milliseconds (best of N rounds, processor time) and the ratio, with fuel and bounds
- * checks as inlets run; then the cost of host calls, of suspending and of instantiating.
- * CLANG and WASM_LD name other tools than clang-19 and wasm-ld-19. */
+ * Prints processor time in milliseconds, the median of N rounds (5), in which native code, this
+ * interpreter and every peer take turns, and the ratio to native code; with fuel and bounds checks
+ * as inlets run. Then the cost of host calls, of suspending and of instantiating.
+ *
+ * A peer is a command in which {file} stands for the module and {n} for the argument of its export
+ * `run`; it prints the result. Its time is that of the whole process, less the same with n = 0.
+ * NAME chooses programs; `scalar` and `simd` are those groups (without any: all). The 128-bit
+ * programs are native code with AVX2 enabled. CLANG and WASM_LD name other tools than clang-19 and
+ * wasm-ld-19; PEER_INTERPS holds peers too, one per line. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/file.h"
@@ -36,22 +45,51 @@
 #include "bench/wasm/sieve.c"
 #include "bench/wasm/sort_callback.c"
 #include "bench/wasm/strhash.c"
+#include "bench/wasm/token_loop.c"
+#if defined(__x86_64__) /* v128.h has no other native half */
+#define HAVE_SIMD 1
+#pragma GCC push_options
+#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
+#include "bench/wasm/simd_blur.c"
+#include "bench/wasm/simd_chacha.c"
+#include "bench/wasm/simd_dot.c"
+#include "bench/wasm/simd_mandel.c"
+#include "bench/wasm/simd_matmul.c"
+#include "bench/wasm/simd_scan.c"
+#pragma GCC pop_options
+#else
+#define HAVE_SIMD 0
+#endif
 #pragma GCC diagnostic pop
 
 struct program {
-    const char *name;
+    const char *name, *group;
     int32_t n;
     int32_t (*native)(int32_t);
 };
 static const struct program programs[] = {
-#define GUEST_PROGRAM(name, n) {#name, n, name},
+#define GUEST_PROGRAM(name, n) {#name, "scalar", n, name},
+#if HAVE_SIMD
+#define GUEST_SIMD(name, n) {#name, "simd", n, name},
+#else
+#define GUEST_SIMD(name, n)
+#endif
 #include "bench/wasm/guests.def"
 #undef GUEST_PROGRAM
+#undef GUEST_SIMD
+    {"mixed", "training", 120, mixed}, /* runs only when it is named */
 };
-enum { PROGRAMS = sizeof programs / sizeof programs[0] };
+enum { PROGRAMS = sizeof programs / sizeof programs[0], PEERS_MAX = 16, ROUNDS_MAX = 99 };
+
+static struct peer {
+    const char *name, *command;
+    double log_sum; /* of its ratios to native code */
+    int count;
+} peers[PEERS_MAX];
+static int peer_count;
 
 static const char *wasm_dir = "build/bench/wasm";
-static int rounds = 3;
+static int rounds = 5;
 static bool as_json;
 
 static double cpu_ms(void)
@@ -68,14 +106,14 @@ static const char *tool(const char *variable, const char *fallback)
 }
 
 /* Compiles and links apart: clang's driver may run an old wasm-opt that breaks code. */
-static bool compile(const char *name)
+static bool compile(const char *name, bool simd)
 {
     char command[1000];
     snprintf(command, sizeof command,
              "mkdir -p %s && %s --target=wasm32 -O2 -I. -ffreestanding -mbulk-memory "
-             "-mnontrapping-fptoint -c bench/wasm/%s.c -o %s/%s.o && %s --no-entry "
+             "-mnontrapping-fptoint %s -c bench/wasm/%s.c -o %s/%s.o && %s --no-entry "
              "--export-dynamic -z stack-size=65536 %s/%s.o -o %s/%s.wasm",
-             wasm_dir, tool("CLANG", "clang-19"), name, wasm_dir, name,
+             wasm_dir, tool("CLANG", "clang-19"), simd ? "-msimd128" : "", name, wasm_dir, name,
              tool("WASM_LD", "wasm-ld-19"), wasm_dir, name, wasm_dir, name);
     return system(command) == 0;
 }
@@ -140,36 +178,120 @@ static double logarithm(double x)
     return __builtin_log(x);
 }
 
+/* ---- peers ------------------------------------------------------------------------------- */
+
+/* Processor time of one run of the peer in ms, or -1 when it fails or prints another result. */
+static double run_peer(const struct peer *peer, const char *name, int32_t n, const int32_t *wanted)
+{
+    char command[1000], output[4000], *words[40];
+    size_t used = 0, got = 0;
+    int count = 0, pipe_ends[2], status;
+    for (const char *p = peer->command; *p && used < sizeof command - 300;) {
+        if (strncmp(p, "{file}", 6) == 0) {
+            used += (size_t)sprintf(command + used, "%.200s/%s.wasm", wasm_dir, name);
+            p += 6;
+        } else if (strncmp(p, "{n}", 3) == 0) {
+            used += (size_t)sprintf(command + used, "%d", n);
+            p += 3;
+        } else {
+            command[used++] = *p++;
+        }
+    }
+    command[used] = 0;
+    for (char *word = strtok(command, " "); word && count < 39; word = strtok(NULL, " "))
+        words[count++] = word;
+    words[count] = NULL;
+    if (count == 0 || pipe(pipe_ends) != 0)
+        die(peer->name, "cannot be started");
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(pipe_ends[1], 1);
+        close(pipe_ends[0]);
+        execvp(words[0], words);
+        _exit(127);
+    }
+    close(pipe_ends[1]);
+    for (ssize_t more; (more = read(pipe_ends[0], output + got, sizeof output - 1 - got)) > 0;)
+        got += (size_t)more;
+    output[got] = 0;
+    close(pipe_ends[0]);
+    struct rusage usage;
+    if (child < 0 || wait4(child, &status, 0, &usage) != child || status != 0)
+        return -1;
+    if (wanted) {
+        char as_signed[20], as_unsigned[20];
+        snprintf(as_signed, sizeof as_signed, "%d", *wanted);
+        snprintf(as_unsigned, sizeof as_unsigned, "%u", (uint32_t)*wanted);
+        if (!strstr(output, as_signed) && !strstr(output, as_unsigned))
+            return -1;
+    }
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e3 +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
+}
+
+static int compare_doubles(const void *x, const void *y)
+{
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+/* Negative when any of the values is. */
+static double median(double *values)
+{
+    qsort(values, (size_t)rounds, sizeof *values, compare_doubles);
+    return values[0] < 0 ? -1 : values[rounds / 2];
+}
+
 static double measure(const struct program *program)
 {
-    double native = 1e30, interpreted = 1e30;
+    static double native[ROUNDS_MAX], own[ROUNDS_MAX];
+    static double theirs[PEERS_MAX][ROUNDS_MAX], empty[PEERS_MAX][ROUNDS_MAX];
     volatile int32_t n = program->n;
-    int32_t wanted = 0, got = 0;
     struct guest guest;
     open_guest(&guest, program->name);
     for (int round = 0; round < rounds; round++) {
         double start = cpu_ms();
-        wanted = program->native(n);
+        int32_t wanted = program->native(n);
         double middle = cpu_ms();
-        got = run_guest(&guest, n);
+        int32_t got = run_guest(&guest, n);
         double end = cpu_ms();
-        if (middle - start < native)
-            native = middle - start;
-        if (end - middle < interpreted)
-            interpreted = end - middle;
+        native[round] = middle - start;
+        own[round] = end - middle;
         if (round == 0 && wanted != got)
             die(program->name, "the guest's result is not the native one");
+        for (int i = 0; i < peer_count; i++) {
+            theirs[i][round] = run_peer(&peers[i], program->name, n, &wanted);
+            empty[i][round] = theirs[i][round] < 0 ? -1 : run_peer(&peers[i], program->name, 0, NULL);
+        }
     }
     double units = (double)wasm_thread_fuel_used(guest.thread) / rounds;
+    double native_ms = median(native), own_ms = median(own);
     close_guest(&guest);
-    if (as_json)
-        printf("{\"program\":\"%s\",\"native_ms\":%.3f,\"interpreted_ms\":%.3f,\"ratio\":%.3f}\n",
-               program->name, native, interpreted, interpreted / native);
-    else
-        printf("%-14s %9.1f %12.1f %8.2f %10.2f\n", program->name, native, interpreted,
-               interpreted / native, interpreted * 1e6 / units);
+    printf("%-14s %9.1f %12.1f %8.2f %10.2f", program->name, native_ms, own_ms, own_ms / native_ms,
+           own_ms * 1e6 / units);
+    double peer_ms[PEERS_MAX];
+    for (int i = 0; i < peer_count; i++) {
+        double all = median(theirs[i]), nothing = median(empty[i]);
+        peer_ms[i] = all < 0 || nothing < 0 ? -1 : all - nothing;
+        if (peer_ms[i] < 0) {
+            printf(" %10s", "-");
+            continue;
+        }
+        printf(" %10.1f", peer_ms[i]);
+        peers[i].log_sum += logarithm(peer_ms[i] / native_ms);
+        peers[i].count++;
+    }
+    printf("\n");
+    if (as_json) {
+        printf("json: {\"bench\":\"interp\",\"program\":\"%s\",\"native_ms\":%.3f,"
+               "\"interpreted_ms\":%.3f,\"ratio\":%.3f",
+               program->name, native_ms, own_ms, own_ms / native_ms);
+        for (int i = 0; i < peer_count; i++)
+            if (peer_ms[i] >= 0)
+                printf(",\"%s_ms\":%.3f", peers[i].name, peer_ms[i]);
+        printf("}\n");
+    }
     fflush(stdout);
-    return interpreted / native;
+    return own_ms / native_ms;
 }
 
 /* ---- host calls, waiting, instantiating -------------------------------------------------- */
@@ -250,9 +372,21 @@ static double instantiate_ns(const char *name, int count)
     return ns;
 }
 
+static void add_peer(char *text)
+{
+    char *equals = strchr(text, '=');
+    if (!equals || peer_count == PEERS_MAX)
+        die(text, "a peer is NAME=COMMAND, with {file} and {n} in the command");
+    *equals = 0;
+    peers[peer_count++] = (struct peer){.name = text, .command = equals + 1};
+}
+
 int main(int argc, char **argv)
 {
     int first = 1;
+    char *lines = getenv("PEER_INTERPS");
+    for (char *line = lines ? strtok(lines, "\n") : NULL; line; line = strtok(NULL, "\n"))
+        add_peer(line);
     for (; first < argc && argv[first][0] == '-'; first++) {
         if (strcmp(argv[first], "--rounds") == 0 && first + 1 < argc)
             rounds = atoi(argv[++first]);
@@ -260,35 +394,39 @@ int main(int argc, char **argv)
             wasm_dir = argv[++first];
         else if (strcmp(argv[first], "--json") == 0)
             as_json = true;
+        else if (strcmp(argv[first], "--peer") == 0 && first + 1 < argc)
+            add_peer(argv[++first]);
         else
             die(argv[first], "unknown option");
     }
+    if (rounds < 1 || rounds > ROUNDS_MAX)
+        die("--rounds", "between 1 and 99");
+    printf("%-14s %9s %12s %8s %10s", "program", "native ms", "interpreted", "ratio", "ns/instr");
+    for (int i = 0; i < peer_count; i++)
+        printf(" %10s", peers[i].name);
+    printf("\n");
     double sum = 0;
     int count = 0;
-    if (first < argc && strcmp(argv[first], "mixed") == 0) {
-        static const struct program mixed_program = {"mixed", 120, mixed};
-        if (!compile("mixed"))
-            die("mixed", "does not compile for wasm32");
-        measure(&mixed_program);
-        return 0;
-    }
-    if (!as_json)
-        printf("%-14s %9s %12s %8s %10s\n", "program", "native ms", "interpreted", "ratio",
-               "ns/instr");
     for (int i = 0; i < PROGRAMS; i++) {
-        bool wanted = first == argc;
+        bool wanted = first == argc && strcmp(programs[i].group, "training") != 0;
         for (int k = first; k < argc; k++)
-            wanted |= strcmp(argv[k], programs[i].name) == 0;
+            wanted |= strcmp(argv[k], programs[i].name) == 0 || strcmp(argv[k], programs[i].group) == 0;
         if (!wanted)
             continue;
-        if (!compile(programs[i].name))
+        if (!compile(programs[i].name, strcmp(programs[i].group, "simd") == 0))
             die(programs[i].name, "does not compile for wasm32 (is clang-19 with lld there?)");
         sum += logarithm(measure(&programs[i]));
         count++;
     }
-    if (count > 0 && !as_json)
-        printf("geometric mean of %d: %.2f\n", count, __builtin_exp(sum / count));
-    if (first == argc && !as_json) {
+    if (count > 0) {
+        printf("geometric mean of %d: %.2f", count, __builtin_exp(sum / count));
+        for (int i = 0; i < peer_count; i++)
+            if (peers[i].count > 0)
+                printf("; %s %.2f of %d", peers[i].name,
+                       __builtin_exp(peers[i].log_sum / peers[i].count), peers[i].count);
+        printf("\n");
+    }
+    if (first == argc) {
         printf("host call and back: %.1f ns; waiting and resuming: %.1f ns\n",
                host_ns(host_done, 20000000), host_ns(host_wait, 5000000));
         printf("store, instance, thread, first call, destroy (coremark guest): %.1f us\n",
