@@ -3,8 +3,8 @@
  *
  * CODE. A function becomes an array of 8-byte words. An instruction is its handler's address,
  * one word of operands, and further words where it needs them (constants, branch targets).
- * Operands name slots of the frame; the accumulators (one integer, one f64, one f32, each in a
- * machine register) carry the last result of their class to the instruction behind it.
+ * Operands name slots of the frame; the accumulators (one integer, one f64, one f32, one v128, each in
+ * a machine register) carry the last result of their class to the instruction behind it.
  * ops.def is the one list of instructions.
  *
  * FRAMES. `R` points at the running function's frame, 8-byte slots:
@@ -60,7 +60,8 @@ typedef int (*wasm_handler)(struct wasm_regs *g);
 #else
 /* preserve_none would buy nothing measurable; the SysV order puts all of it into registers. */
 typedef void (*wasm_handler)(const union wasm_word *p, union wasm_value *R, uint8_t *M, uint64_t r,
-                             struct wasm_thread *x, int64_t fuel, double fd, float ff);
+                             struct wasm_thread *x, int64_t fuel, double fd, float ff,
+                             uint64_t v __attribute__((vector_size(16))));
 #endif
 
 union wasm_word {
@@ -94,6 +95,7 @@ struct wasm_regs {
     int64_t fuel;
     double fd;
     float ff;
+    uint64_t v __attribute__((vector_size(16), aligned(8)));
 };
 
 /* ---- translated code --------------------------------------------------------------------- */
@@ -416,13 +418,14 @@ void wasm_trap_record(struct wasm_thread *thread);
 
 enum wasm_code_op {
 #define OP(name, words, ...) OP_##name,
+#define FAMILY(name) OP_##name, OP_##name##_before = OP_##name - 1,
 #include "interp/wasm/ops.def"
 #undef OP
+#undef FAMILY
     OP_COUNT
 };
 
 /* exec.c: by enum wasm_code_op. */
-extern const wasm_handler wasm_handlers[];
 extern const uint8_t wasm_op_words[];
 /* The handler that runs the instructions ops[0..count) of a straight line and how many of them it
  * takes (1 at least). */

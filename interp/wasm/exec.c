@@ -5,11 +5,25 @@
  * address of a local that outlives its body, or gcc gives up the tail call: what needs a C
  * function with pointers goes through `finish_slow`. With WASM_LOOP_DISPATCH handlers return to a
  * loop instead. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/check.h"
 #include "interp/wasm/code.h"
 #include "interp/wasm/slow.h"
+
+/* exec_avx2.c compiles this file once more for processors with AVX2 and BMI. That copy has the
+ * handlers alone; which of the two a process uses is decided once, here. Handlers of both may meet:
+ * they pass the same registers. */
+#ifndef WASM_EXEC_AVX2
+#define WASM_EXEC_AVX2 0
+#endif
+#if defined(__x86_64__) && !WASM_LOOP_DISPATCH
+#define WASM_EXEC_TWICE 1
+extern const wasm_handler wasm_handlers_avx2[], wasm_sequence_handlers_avx2[];
+#else
+#define WASM_EXEC_TWICE 0
+#endif
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -33,15 +47,20 @@ UNALIGNED(double);
 #if defined(__x86_64__)
 #define PIN_F32 "x"
 #define PIN_F64 "x"
+#define PIN_V "x"
 #else
 #define PIN_F32 "w"
 #define PIN_F64 "w"
+#define PIN_V "w"
 #endif
 
 /* ---- arithmetic that C lacks ------------------------------------------------------------- */
 
 static inline uint64_t popcount(uint64_t x)
 {
+#if WASM_EXEC_AVX2
+    return (uint64_t)__builtin_popcountll(x);
+#endif
     x -= (x >> 1) & UINT64_C(0x5555555555555555);
     x = (x & UINT64_C(0x3333333333333333)) + ((x >> 2) & UINT64_C(0x3333333333333333));
     x = (x + (x >> 4)) & UINT64_C(0x0F0F0F0F0F0F0F0F);
@@ -122,6 +141,15 @@ static inline double copysign64(double x, double y)
     return from_bits64((bits64(x) & ~sign) | (bits64(y) & sign));
 }
 
+#if WASM_EXEC_AVX2 /* one instruction each */
+#define ROUNDS(bits, T, suffix)                                                                    \
+    static inline T trunc##bits(T x) { return canonical##bits(__builtin_trunc##suffix(x)); }       \
+    static inline T ceil##bits(T x) { return canonical##bits(__builtin_ceil##suffix(x)); }         \
+    static inline T floor##bits(T x) { return canonical##bits(__builtin_floor##suffix(x)); }       \
+    static inline T nearest##bits(T x) { return canonical##bits(__builtin_rint##suffix(x)); }
+ROUNDS(32, float, f)
+ROUNDS(64, double, )
+#else
 /* From `limit` on every float is an integer; NaN fails both comparisons. */
 #define ROUND(name, bits, T, I, limit, ...)           \
     static inline T name##bits(T x)                   \
@@ -140,6 +168,7 @@ static inline double copysign64(double x, double y)
           t = (x + magic) - magic)
 ROUNDS(32, float, int32_t, 8388608.0f)
 ROUNDS(64, double, int64_t, 4503599627370496.0)
+#endif
 
 /* ---- vectors ----------------------------------------------------------------------------- */
 
@@ -154,25 +183,10 @@ VECTOR(i64x2, int64_t, 16);
 VECTOR(u64x2, uint64_t, 16);
 VECTOR(f32x4, float, 16);
 VECTOR(f64x2, double, 16);
-VECTOR(i8x8, int8_t, 8);
-VECTOR(u8x8, uint8_t, 8);
-VECTOR(i16x4, int16_t, 8);
-VECTOR(u16x4, uint16_t, 8);
-VECTOR(i32x2, int32_t, 8);
-VECTOR(u32x2, uint32_t, 8);
+typedef u64x2 vector;
+UNALIGNED(vector);
+typedef u64x2 slot_vector __attribute__((aligned(8), may_alias));
 
-static inline f32x4 canonicalF32X4(f32x4 x)
-{
-    const u32x4 nan = {0x7FC00000, 0x7FC00000, 0x7FC00000, 0x7FC00000};
-    u32x4 number = (u32x4)(x == x);
-    return (f32x4)(((u32x4)x & number) | (nan & ~number));
-}
-static inline f64x2 canonicalF64X2(f64x2 x)
-{
-    const u64x2 nan = {UINT64_C(0x7FF8000000000000), UINT64_C(0x7FF8000000000000)};
-    u64x2 number = (u64x2)(x == x);
-    return (f64x2)(((u64x2)x & number) | (nan & ~number));
-}
 static inline float square_root32(float x)
 {
     return canonical32(__builtin_sqrtf(x));
@@ -181,6 +195,7 @@ static inline double square_root64(double x)
 {
     return canonical64(__builtin_sqrt(x));
 }
+#include "interp/wasm/lanes.h"
 
 /* ---- bodies ------------------------------------------------------------------------------ */
 
@@ -268,7 +283,7 @@ static void leave(struct wasm_thread *thread, int step)
 #if WASM_LOOP_DISPATCH
 
 #define OP(name, words, ...) [OP_##name] = body_##name,
-const wasm_handler wasm_handlers[OP_COUNT] = {
+static const wasm_handler wasm_handlers[OP_COUNT] = {
 #include "interp/wasm/ops.def"
 };
 #undef OP
@@ -354,9 +369,10 @@ wasm_handler wasm_sequence_handler(const uint16_t *ops, uint32_t count, uint32_t
 #endif
 #define PARAMETERS                                                                          \
     const union wasm_word *p, union wasm_value *R, uint8_t *M, uint64_t r,                  \
-        struct wasm_thread *x, int64_t fuel, double fd, float ff
-#define FROM(g) (g).p, (g).R, (g).M, (g).r, (g).x, (g).fuel, (g).fd, (g).ff
-#define REGS ((struct wasm_regs){p, R, M, r, x, fuel, fd, ff})
+        struct wasm_thread *x, int64_t fuel, double fd, float ff,                               \
+        uint64_t v __attribute__((vector_size(16)))
+#define FROM(g) (g).p, (g).R, (g).M, (g).r, (g).x, (g).fuel, (g).fd, (g).ff, (g).v
+#define REGS ((struct wasm_regs){p, R, M, r, x, fuel, fd, ff, v})
 
 static __attribute__((noinline)) void finish_trap(PARAMETERS)
 {
@@ -413,17 +429,19 @@ static __attribute__((noinline)) void finish_slow(PARAMETERS)
 #include "interp/wasm/ops.def"
 #undef OP
 
+#if WASM_EXEC_AVX2
+#define HANDLERS wasm_handlers_avx2
+#define SEQUENCE_HANDLERS wasm_sequence_handlers_avx2
+#else
+#define HANDLERS wasm_handlers
+#define SEQUENCE_HANDLERS sequence_handlers
+static
+#endif
+const wasm_handler HANDLERS[OP_COUNT] = {
 #define OP(name, words, ...) [OP_##name] = run_##name,
-const wasm_handler wasm_handlers[OP_COUNT] = {
 #include "interp/wasm/ops.def"
-};
 #undef OP
-
-static void dispatch(struct wasm_thread *thread)
-{
-    struct wasm_regs g = thread->saved;
-    g.p->handler(FROM(g));
-}
+};
 
 /* Sequences of sequences.def. Each instruction of one keeps its words, handler included, so that a
  * jump into the middle is as good as ever; only the first one's handler is another. */
@@ -456,21 +474,48 @@ static void dispatch(struct wasm_thread *thread)
 #undef SEQUENCE7
 #undef SEQUENCE8
 
+#if !WASM_EXEC_AVX2
+static
+#endif
+const wasm_handler SEQUENCE_HANDLERS[] = {
+#define SEQUENCE2(n, ...) sequence_##n,
+#define SEQUENCE3(n, ...) sequence_##n,
+#define SEQUENCE4(n, ...) sequence_##n,
+#define SEQUENCE5(n, ...) sequence_##n,
+#define SEQUENCE6(n, ...) sequence_##n,
+#define SEQUENCE7(n, ...) sequence_##n,
+#define SEQUENCE8(n, ...) sequence_##n,
+#include "interp/wasm/sequences.def"
+#undef SEQUENCE2
+#undef SEQUENCE3
+#undef SEQUENCE4
+#undef SEQUENCE5
+#undef SEQUENCE6
+#undef SEQUENCE7
+#undef SEQUENCE8
+};
+
+#if !WASM_EXEC_AVX2
+
+static void dispatch(struct wasm_thread *thread)
+{
+    struct wasm_regs g = thread->saved;
+    g.p->handler(FROM(g));
+}
+
 static const struct sequence {
-    wasm_handler handler;
     uint16_t ops[8];
     uint8_t count;
 } sequences[] = {
-#define SEQUENCE2(n, a, b) {sequence_##n, {OP_##a, OP_##b}, 2},
-#define SEQUENCE3(n, a, b, c) {sequence_##n, {OP_##a, OP_##b, OP_##c}, 3},
-#define SEQUENCE4(n, a, b, c, d) {sequence_##n, {OP_##a, OP_##b, OP_##c, OP_##d}, 4},
-#define SEQUENCE5(n, a, b, c, d, e) {sequence_##n, {OP_##a, OP_##b, OP_##c, OP_##d, OP_##e}, 5},
-#define SEQUENCE6(n, a, b, c, d, e, f) \
-    {sequence_##n, {OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f}, 6},
+#define SEQUENCE2(n, a, b) {{OP_##a, OP_##b}, 2},
+#define SEQUENCE3(n, a, b, c) {{OP_##a, OP_##b, OP_##c}, 3},
+#define SEQUENCE4(n, a, b, c, d) {{OP_##a, OP_##b, OP_##c, OP_##d}, 4},
+#define SEQUENCE5(n, a, b, c, d, e) {{OP_##a, OP_##b, OP_##c, OP_##d, OP_##e}, 5},
+#define SEQUENCE6(n, a, b, c, d, e, f) {{OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f}, 6},
 #define SEQUENCE7(n, a, b, c, d, e, f, h) \
-    {sequence_##n, {OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f, OP_##h}, 7},
+    {{OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f, OP_##h}, 7},
 #define SEQUENCE8(n, a, b, c, d, e, f, h, i) \
-    {sequence_##n, {OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f, OP_##h, OP_##i}, 8},
+    {{OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f, OP_##h, OP_##i}, 8},
 #include "interp/wasm/sequences.def"
 };
 
@@ -480,7 +525,8 @@ static struct trie_slot {
     uint32_t key; /* parent << 16 | instruction, plus 1; 0 = free */
     uint16_t node;
 } trie[TRIE_SLOTS];
-static wasm_handler trie_handlers[TRIE_SLOTS];
+static uint16_t trie_sequences[TRIE_SLOTS]; /* by node: number of the sequence that ends here + 1 */
+static const wasm_handler *one_handlers = wasm_handlers, *many_handlers = sequence_handlers;
 static pthread_once_t trie_once = PTHREAD_ONCE_INIT;
 
 static struct trie_slot *trie_at(uint32_t parent, uint16_t op)
@@ -491,8 +537,23 @@ static struct trie_slot *trie_at(uint32_t parent, uint16_t op)
     return &trie[i];
 }
 
+/* WASM_ISA=baseline in the environment keeps a process to what every processor of its kind has. */
+static void choose_handlers(void)
+{
+#if WASM_EXEC_TWICE
+    const char *isa = getenv("WASM_ISA");
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
+        !(isa && strcmp(isa, "baseline") == 0)) {
+        one_handlers = wasm_handlers_avx2;
+        many_handlers = wasm_sequence_handlers_avx2;
+    }
+#endif
+}
+
 static void trie_fill(void)
 {
+    choose_handlers();
     uint16_t nodes = 0;
     for (size_t i = 0; i < sizeof sequences / sizeof sequences[0]; i++) {
         uint16_t node = 0;
@@ -504,14 +565,14 @@ static void trie_fill(void)
             }
             node = slot->node;
         }
-        trie_handlers[node] = sequences[i].handler;
+        trie_sequences[node] = (uint16_t)(i + 1);
     }
 }
 
 wasm_handler wasm_sequence_handler(const uint16_t *ops, uint32_t count, uint32_t *taken)
 {
     pthread_once(&trie_once, trie_fill);
-    wasm_handler best = wasm_handlers[ops[0]];
+    wasm_handler best = one_handlers[ops[0]];
     *taken = 1;
     uint16_t node = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -519,15 +580,18 @@ wasm_handler wasm_sequence_handler(const uint16_t *ops, uint32_t count, uint32_t
         if (!slot->key)
             break;
         node = slot->node;
-        if (trie_handlers[node]) {
-            best = trie_handlers[node];
+        if (trie_sequences[node]) {
+            best = many_handlers[trie_sequences[node] - 1];
             *taken = i + 1;
         }
     }
     return best;
 }
 
-#endif
+#endif /* !WASM_EXEC_AVX2 */
+#endif /* !WASM_LOOP_DISPATCH */
+
+#if !WASM_EXEC_AVX2
 
 #define OP(name, words, ...) [OP_##name] = (words),
 const uint8_t wasm_op_words[OP_COUNT] = {
@@ -568,3 +632,5 @@ void wasm_execute(struct wasm_thread *thread)
     thread->fault_jump = outer_jump;
     wasm_fault_thread(outer_thread);
 }
+
+#endif

@@ -77,7 +77,7 @@ struct accumulator {
     int32_t slot;      /* or NONE */
     uint32_t producer; /* index in ops */
 };
-enum { CLASS_INT, CLASS_F64, CLASS_F32, CLASS_COUNT, CLASS_V128 = CLASS_COUNT };
+enum { CLASS_INT, CLASS_F64, CLASS_F32, CLASS_V128, CLASS_COUNT };
 
 struct translator {
     struct wasm_module *module;
@@ -202,6 +202,8 @@ static void slot_written(struct translator *t, uint32_t slot)
     for (unsigned i = 0; i < CLASS_COUNT; i++)
         if (t->acc[i].slot == (int32_t)slot)
             t->acc[i].slot = NONE;
+    if (t->acc[CLASS_V128].slot == (int32_t)slot - 1)
+        t->acc[CLASS_V128].slot = NONE;
 }
 
 /* The last instruction has written `slot` and, for its class, the accumulator. */
@@ -211,8 +213,9 @@ static void result_in(struct translator *t, uint32_t slot, unsigned class_, bool
         return;
     memcpy(t->acc_before, t->acc, sizeof t->acc);
     slot_written(t, slot);
-    if (class_ < CLASS_COUNT)
-        t->acc[class_] = (struct accumulator){(int32_t)slot, (uint32_t)(t->ops.count - 1)};
+    if (class_ == CLASS_V128)
+        slot_written(t, slot + 1);
+    t->acc[class_] = (struct accumulator){(int32_t)slot, (uint32_t)(t->ops.count - 1)};
     struct emitted *op = &t->ops.items[t->ops.count - 1];
     op->has_result = true;
     op->can_skip_slot = can_skip;
@@ -287,8 +290,7 @@ static struct operand operand_of(const struct translator *t, const struct value 
         return (struct operand){.where = IN_CONST, .bits = value->bits};
     struct operand operand = {.where = IN_SLOT};
     operand.slot = value->kind == V_LOCAL ? t->locals[value->local].slot : value->home;
-    unsigned class_ = class_of(value->type);
-    if (class_ < CLASS_COUNT && t->acc[class_].slot == (int32_t)operand.slot)
+    if (t->acc[class_of(value->type)].slot == (int32_t)operand.slot)
         operand.where = IN_ACC;
     return operand;
 }
@@ -324,8 +326,9 @@ static void move_to(struct translator *t, const struct value *value, uint32_t sl
         result_in(t, slot, CLASS_INT, false);
         return;
     }
-    static const uint16_t from_slot[] = {OP_mov_s_S, OP_movd_s_S, OP_movf_s_S, OP_movv};
-    static const uint16_t from_acc[] = {OP_mov_a_S, OP_movd_a_S, OP_movf_a_S};
+    static const uint16_t from_slot[] = {OP_mov_s_S, OP_movd_s_S, OP_movf_s_S, OP_movv_s_S};
+    static const uint16_t from_acc[] = {OP_mov_a_S, OP_movd_a_S, OP_movf_a_S,
+                                         OP_movv_a_S};
     if (from.where == IN_ACC) {
         consume_acc(t, value);
         at = emit(t, from_acc[class_]);
@@ -334,9 +337,7 @@ static void move_to(struct translator *t, const struct value *value, uint32_t sl
         word(t, at, 1)->a = (uint16_t)from.slot;
     }
     word(t, at, 1)->c = (uint16_t)slot;
-    if (class_ == CLASS_V128)
-        slot_written(t, slot + 1);
-    result_in(t, slot, class_, class_ != CLASS_V128);
+    result_in(t, slot, class_, true);
 }
 
 /* Entry `index` becomes a temporary in its home. */
@@ -388,10 +389,7 @@ static uint32_t emit_result(struct translator *t, unsigned op, uint8_t type, boo
     push_temp(t, type);
     uint32_t at = emit(t, op);
     word(t, at, 1)->c = (uint16_t)home;
-    unsigned class_ = class_of(type);
-    if (class_ == CLASS_V128)
-        slot_written(t, home + 1);
-    result_in(t, home, class_, can_skip && class_ != CLASS_V128);
+    result_in(t, home, class_of(type), can_skip);
     return at;
 }
 
@@ -606,27 +604,46 @@ static bool memory_form(unsigned op, unsigned *with_memory, unsigned *load)
         ROW(f64_sub, f64)
         ROW(f64_mul, f64)
 #undef ROW
+#define ROW(NAME)                        \
+    case OP_##NAME:                      \
+        *with_memory = OP_##NAME##_am_S; \
+        *load = OP_V128_LOAD_s_S;        \
+        return true;
+        ROW(I8X16_ADD)
+        ROW(I16X8_ADD)
+        ROW(I32X4_ADD)
+        ROW(I8X16_AVGR_U)
+        ROW(V128_AND)
+        ROW(V128_OR)
+        ROW(V128_XOR)
+        ROW(F32X4_ADD)
+        ROW(F32X4_SUB)
+        ROW(F32X4_MUL)
+        ROW(F64X2_ADD)
+        ROW(F64X2_SUB)
+        ROW(F64X2_MUL)
+#undef ROW
     default:
         return false;
     }
 }
 
 /* x is what the last instruction but one made, y what the last one loaded: then x can stay in the
- * accumulator, which the load would have taken. */
-static bool binary_with_memory(struct translator *t, const struct number_op *info,
+ * accumulator, which the load would have taken. Operands and result of the same type. */
+static bool binary_with_memory(struct translator *t, unsigned binary_op, uint8_t type,
                                const struct value *x, const struct value *y)
 {
     unsigned with_memory, load_op;
     struct emitted *op = last_op(t);
-    unsigned class_ = class_of(info->in);
-    if (!op || !memory_form(info->op, &with_memory, &load_op) || op->op != load_op ||
+    unsigned class_ = class_of(type);
+    if (!op || !memory_form(binary_op, &with_memory, &load_op) || op->op != load_op ||
         !op->has_result || y->kind != V_TEMP || word(t, op->word, 1)->c != y->home ||
         x->kind != V_TEMP || t->acc_before[class_].slot != x->home)
         return false;
     union wasm_word address = *word(t, op->word, 1);
     unemit(t);
     consume_acc(t, x);
-    uint32_t at = emit_result(t, with_memory, info->out, true);
+    uint32_t at = emit_result(t, with_memory, type, true);
     word(t, at, 1)->a = address.a;
     word(t, at, 1)->imm = address.imm;
     return true;
@@ -638,7 +655,7 @@ static void binary(struct translator *t, const struct number_op *info)
     bool is_float = info->in == WASM_F32 || info->in == WASM_F64;
     bool swaps = info->shape != BINARY;
     struct value y = pop(t), x = pop(t);
-    if (binary_with_memory(t, info, &x, &y))
+    if (binary_with_memory(t, op, info->in, &x, &y))
         return;
     if (y.kind == V_CONST && (op == OP_i32_sub_ss_S || op == OP_i64_sub_ss_S)) {
         uint64_t negated = op == OP_i32_sub_ss_S ? (uint32_t)-y.bits : -y.bits;
@@ -806,9 +823,8 @@ static bool take_sum(struct translator *t, const struct value *address, union wa
     return true;
 }
 
-static void load(struct translator *t, const struct wasm_instr *instr)
+static void load(struct translator *t, const struct wasm_instr *instr, const struct memory_op *info)
 {
-    const struct memory_op *info = &memory_ops[instr->op];
     struct value address = pop(t);
     if (t->failed || t->unsupported)
         return;
@@ -848,9 +864,8 @@ static void load(struct translator *t, const struct wasm_instr *instr)
     word(t, at, 1)->imm = offset;
 }
 
-static void store(struct translator *t, const struct wasm_instr *instr)
+static void store(struct translator *t, const struct wasm_instr *instr, const struct memory_op *info)
 {
-    const struct memory_op *info = &memory_ops[instr->op];
     struct value value = pop(t), address = pop(t);
     if (t->failed || t->unsupported)
         return;
@@ -958,59 +973,127 @@ static const uint16_t vector_ops[] = {
 #undef ROW_BULK
 #undef ROW_SIMD
 
-static void vector_memory(struct translator *t, const struct wasm_instr *instr, unsigned op)
+/* The order of forms in simd.def, as above: unary_form for one operand, FORM_SS, FORM_AS and
+ * VECTOR_SA for two, VECTOR_SC and VECTOR_AC for shifts; of three, the one in the accumulator. */
+enum { VECTOR_SA = 4, FORM_AS_OF_2 = 2, VECTOR_SC = 4, VECTOR_AC = 6, LANE_GUARDED = 0, LANE_R = 1 };
+
+/* One lane loaded or stored: the vector comes from its slot. */
+static void vector_lane_memory(struct translator *t, const struct wasm_instr *instr, unsigned op)
 {
     const struct wasm_op_info *info = &wasm_op_infos[instr->op];
-    bool has_lane = info->imm == WASM_IMM_MEMARG_LANE, has_result = info->result[0] != 0;
-    struct value value = {.type = WASM_I32};
-    if (has_lane || !has_result)
-        value = pop(t);
-    struct value address = pop(t);
+    struct value value = pop(t), address = pop(t);
     if (t->failed || t->unsupported)
         return;
-    bool check = has_lane || needs_check(t, instr);
+    uint32_t slot = value.kind == V_LOCAL ? t->locals[value.local].slot : value.home;
+    bool check = needs_check(t, instr);
     struct operand a = in_slot(t, &address);
     if (check)
         emit_address(t, instr, &address, 1u << info->number);
-    if (check && !has_lane)
-        op++; /* the form that takes the address from the accumulator */
-    uint32_t at = has_result ? emit_result(t, op, WASM_V128, false) : emit(t, op);
-    if (has_lane) {
-        word(t, at, 1)->b = value.kind == V_LOCAL ? t->locals[value.local].slot : value.home;
-        word(t, at, 2)->u64 = instr->lane;
-        return;
-    }
+    op += check ? LANE_R : LANE_GUARDED;
+    uint32_t at = info->result[0] ? emit_result(t, op, WASM_V128, false) : emit(t, op);
     word(t, at, 1)->a = (uint16_t)a.slot;
-    word(t, at, 1)->imm = (uint32_t)instr->offset;
-    if (!has_result)
-        word(t, at, 1)->c = value.kind == V_LOCAL ? t->locals[value.local].slot : value.home;
+    word(t, at, 1)->b = (uint16_t)slot;
+    word(t, at, 2)->target = instr->lane;
+    word(t, at, 2)->charge = (int32_t)(uint32_t)instr->offset;
+}
+
+static void vector_shift(struct translator *t, const struct wasm_op_info *info, unsigned op)
+{
+    struct value by = pop(t), x = pop(t);
+    if (t->failed || t->unsupported)
+        return;
+    bool fixed = by.kind == V_CONST;
+    struct operand b = operand_of(t, &by), a = operand_of(t, &x);
+    unsigned form = a.where == IN_ACC ? (fixed ? VECTOR_AC : FORM_AS_OF_2)
+                                      : (fixed ? VECTOR_SC : FORM_SS);
+    if (a.where == IN_ACC)
+        consume_acc(t, &x);
+    uint32_t at = emit_result(t, op + form, wasm_op_letter_type(info->result[0]), true);
+    word(t, at, 1)->a = (uint16_t)a.slot;
+    if (fixed)
+        word(t, at, 1)->imm = (uint32_t)b.bits;
+    else
+        word(t, at, 1)->b = (uint16_t)b.slot;
+}
+
+/* A shuffle that reads one operand only: that one, and its lanes. */
+static bool shuffle_of_one(struct value *x, const struct value *y, uint8_t lanes[16])
+{
+    uint8_t all = 0, none = 16;
+    for (unsigned i = 0; i < 16; i++) {
+        all |= lanes[i];
+        none &= lanes[i];
+    }
+    bool same = x->kind == V_LOCAL && y->kind == V_LOCAL && x->local == y->local;
+    if (!same && (all & 16) && !(none & 16))
+        return false;
+    if (none & 16)
+        *x = *y;
+    for (unsigned i = 0; i < 16; i++)
+        lanes[i] &= 15;
+    return true;
 }
 
 static void vector(struct translator *t, const struct wasm_instr *instr)
 {
     const struct wasm_op_info *info = &wasm_op_infos[instr->op];
     unsigned op = vector_ops[instr->op - WASM_GROUP_SIMD];
-    if (info->imm == WASM_IMM_MEMARG || info->imm == WASM_IMM_MEMARG_LANE) {
-        vector_memory(t, instr, op);
+    if (info->imm == WASM_IMM_MEMARG_LANE) {
+        vector_lane_memory(t, instr, op);
+        return;
+    }
+    if (info->imm == WASM_IMM_MEMARG) {
+        const struct memory_op row = {WASM_V128, (uint8_t)(1u << info->number), (uint16_t)op};
+        if (info->result[0])
+            load(t, instr, &row);
+        else
+            store(t, instr, &row);
+        return;
+    }
+    uint32_t count = (uint32_t)strlen(info->operands);
+    uint8_t type = wasm_op_letter_type(info->result[0]);
+    bool is_lane = info->imm == WASM_IMM_LANE;
+    if (count == 2 && !is_lane && info->operands[1] == 'i') {
+        vector_shift(t, info, op);
         return;
     }
     struct value values[3];
-    uint32_t slots[3] = {0}, count = (uint32_t)strlen(info->operands);
+    struct operand operands[3] = {{0}};
     for (uint32_t i = count; i-- > 0;)
         values[i] = pop(t);
     if (t->failed || t->unsupported)
         return;
+    if (count == 2 && !is_lane && binary_with_memory(t, op, WASM_V128, &values[0], &values[1]))
+        return;
+    uint8_t bytes[16];
+    if (info->imm == WASM_IMM_V128 || info->imm == WASM_IMM_SHUFFLE)
+        memcpy(bytes, instr->vector, 16);
+    if (info->imm == WASM_IMM_SHUFFLE && shuffle_of_one(&values[0], &values[1], bytes)) {
+        op = OP_v128_shuffle_one;
+        count = 1;
+    }
     for (uint32_t i = 0; i < count; i++)
-        slots[i] = in_slot(t, &values[i]).slot;
-    uint8_t type = wasm_op_letter_type(info->result[0]);
-    uint32_t at = emit_result(t, op, type, false);
-    word(t, at, 1)->a = (uint16_t)slots[0];
-    word(t, at, 1)->b = (uint16_t)slots[1];
-    word(t, at, 1)->d = (uint16_t)slots[2];
-    if (info->imm == WASM_IMM_LANE)
+        in_slot(t, &values[i]);
+    /* Which operand is consumed from the accumulator: the vectors, or a splat's number. */
+    uint32_t from_acc = count;
+    for (uint32_t i = 0; i < count; i++) {
+        operands[i] = operand_of(t, &values[i]);
+        if (operands[i].where == IN_ACC && from_acc == count && !(is_lane && (count == 1 || i == 1)))
+            from_acc = i;
+    }
+    unsigned form = 0;
+    if (from_acc < count) {
+        consume_acc(t, &values[from_acc]);
+        form = (from_acc + 1) * 2; /* behind the form of slots alone */
+    }
+    uint32_t at = emit_result(t, op + form, type, true);
+    word(t, at, 1)->a = (uint16_t)operands[0].slot;
+    word(t, at, 1)->b = (uint16_t)operands[1].slot;
+    word(t, at, 1)->d = (uint16_t)operands[2].slot;
+    if (is_lane)
         word(t, at, 2)->u64 = instr->lane;
     if ((info->imm == WASM_IMM_V128 || info->imm == WASM_IMM_SHUFFLE) && !t->failed)
-        memcpy(word(t, at, 2), instr->vector, 16);
+        memcpy(word(t, at, 2), bytes, 16);
 }
 
 /* ---- control ----------------------------------------------------------------------------- */
@@ -1603,16 +1686,12 @@ static void select_value(struct translator *t)
     struct operand c = in_slot(t, &cond);
     struct operand a = operand_of(t, &x), b = operand_of(t, &y);
     unsigned class_ = class_of(x.type);
-    uint32_t at;
-    if (class_ == CLASS_V128) {
-        at = emit_result(t, OP_selectv, x.type, false);
-    } else {
-        static const uint16_t by_class[] = {OP_select_i_s_S, OP_select_d_s_S, OP_select_f_s_S};
-        bool in_acc = c.where == IN_ACC;
-        if (in_acc)
-            consume_acc(t, &cond);
-        at = emit_result(t, by_class[class_] + unary_form(in_acc), x.type, true);
-    }
+    static const uint16_t by_class[] = {OP_select_i_s_S, OP_select_d_s_S, OP_select_f_s_S,
+                                        OP_select_v_s_S};
+    bool in_acc = c.where == IN_ACC;
+    if (in_acc)
+        consume_acc(t, &cond);
+    uint32_t at = emit_result(t, by_class[class_] + unary_form(in_acc), x.type, true);
     word(t, at, 1)->a = (uint16_t)a.slot;
     word(t, at, 1)->b = (uint16_t)b.slot;
     word(t, at, 1)->d = (uint16_t)c.slot;
@@ -1837,9 +1916,9 @@ static void instruction(struct translator *t, const struct wasm_instr *instr)
         break;
     }
     if (instr->op >= WASM_OP_I32_LOAD && instr->op <= WASM_OP_I64_LOAD32_U)
-        load(t, instr);
+        load(t, instr, &memory_ops[instr->op]);
     else if (instr->op >= WASM_OP_I32_STORE && instr->op <= WASM_OP_I64_STORE32)
-        store(t, instr);
+        store(t, instr, &memory_ops[instr->op]);
     else if (instr->op >= WASM_GROUP_SIMD)
         vector(t, instr);
     else if (!number(t, instr->op))
