@@ -3,27 +3,28 @@
 
     make BUILD=/tmp/profile WASM_PROFILE=1 /tmp/profile/bench/bench_interp
     for each program: WASM_PROFILE_OUT=DIR/NAME.txt /tmp/profile/bench/bench_interp --rounds 1 NAME
-    bench/sequences.py COUNT DIR/*.txt > interp/wasm/sequences.def
+    bench/sequences.py COUNT DIR/*.txt --static DIR2/*.txt > interp/wasm/sequences.def
 
-Every program weighs the same. Greedy, as in byte-pair encoding: join the two neighbours that are
+Profiles behind --static count the instructions of modules that were not run, in the same format.
+Every program weighs the same, a static one a third. Greedy, as in byte-pair encoding: join the two neighbours that are
 run one after the other most often, COUNT times; then keep what the best cover still uses.
 """
 import collections
 import sys
 
-LONGEST = 8
+LONGEST = 12
 SLOW = ("memory_", "table_", "data_", "elem_", "ref_func", "throw", "switch_", "host_", "return_call",
         "halt", "unreachable", "global_get_far", "global_setv", "call_table")
 
 
-def read(path):
+def read(path, share):
     """Straight lines of [(name, weight of running, weight of falling through)]."""
     rows = []
     for line in open(path):
         address, name, words, ran, fell = line.split()
         rows.append((int(address, 16), name, int(words), int(ran), int(fell)))
     rows.sort()
-    total = sum(row[3] for row in rows) or 1
+    total = (sum(row[3] for row in rows) or 1) / share
     lines, expected = [], None
     for address, name, words, ran, fell in rows:
         slow = name.startswith(SLOW)
@@ -37,29 +38,41 @@ def read(path):
 
 def main():
     count = int(sys.argv[1])
-    lines = [line for path in sys.argv[2:] for line in read(path)]
-    # Tokens: [sequence of names, weight of falling out of its end]
-    texts = [[[(name,), fell] for name, _, fell in line] for line in lines]
+    run, _, counted = " ".join(sys.argv[2:]).partition("--static")
+    lines = [line for path in run.split() for line in read(path, 1.0)]
+    lines += [line for path in counted.split() for line in read(path, 0.33)]
+    # Tokens: (sequence of names, weight of falling out of its end)
+    texts = [[((name,), fell) for name, _, fell in line] for line in lines]
+    weights, places = collections.Counter(), collections.defaultdict(set)
+
+    def count_pairs(text, sign):
+        for (left, fell), (right, _) in zip(texts[text], texts[text][1:]):
+            if len(left) + len(right) <= LONGEST:
+                weights[left, right] += sign * fell
+                places[left, right].add(text)
+
+    for text in range(len(texts)):
+        count_pairs(text, 1)
     chosen = []
     for _ in range(count):
-        weights = collections.Counter()
-        for text in texts:
-            for left, right in zip(text, text[1:]):
-                if len(left[0]) + len(right[0]) <= LONGEST:
-                    weights[left[0], right[0]] += left[1]
-        if not weights:
-            break
-        (first, second), weight = max(weights.items(), key=lambda item: (item[1], item[0]))
-        if weight <= 0:
+        (first, second), weight = max(weights.items(), key=lambda item: (round(item[1], 12), item[0]))
+        if weight <= 1e-12:
             break
         joined = first + second
         chosen.append(joined)
-        for text in texts:
-            i = 0
-            while i + 1 < len(text):
-                if text[i][0] == first and text[i + 1][0] == second:
-                    text[i:i + 2] = [[joined, text[i + 1][1]]]
-                i += 1
+        for text in sorted(places.pop((first, second))):
+            count_pairs(text, -1)
+            old, new, i = texts[text], [], 0
+            while i < len(old):
+                if i + 1 < len(old) and old[i][0] == first and old[i + 1][0] == second:
+                    new.append((joined, old[i + 1][1]))
+                    i += 2
+                else:
+                    new.append(old[i])
+                    i += 1
+            texts[text] = new
+            count_pairs(text, 1)
+        del weights[first, second]
     known = set(chosen)
     used = collections.Counter()
     before = after = 0.0
@@ -80,9 +93,9 @@ def main():
             i += step[i]
     kept = sorted(sequence for sequence in known if used[sequence] > 0)
     print("/* Instruction sequences that run as one handler, chosen by bench/sequences.py from profiles")
-    print(" * of the programs in bench/wasm: SEQUENCEn(number, the n instructions). */")
+    print(" * of programs: SEQUENCE(number, count, instructions). */")
     for number, sequence in enumerate(kept):
-        print("SEQUENCE%d(%d, %s)" % (len(sequence), number, ", ".join(sequence)))
+        print("SEQUENCE(%d, %d, %s)" % (number, len(sequence), ", ".join(sequence)))
     print("%d sequences; dispatches: %.3f of before" % (len(kept), after / before), file=sys.stderr)
 
 

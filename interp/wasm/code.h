@@ -48,6 +48,7 @@ enum {
     RECORD_SLOTS = 2,        /* return pc, caller's R */
     HOST_CELLS_MIN = 16,     /* of wasm_host_call.values */
     POTENTIAL_MAX = 64,
+    SEQUENCE_LONGEST = 12, /* instructions that one handler runs */
     BULK_BYTES_PER_UNIT = 64,
     NESTED_MAX = 64, /* wasm_thread_call_nested within each other */
 };

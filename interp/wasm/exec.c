@@ -448,51 +448,35 @@ const wasm_handler HANDLERS[OP_COUNT] = {
 #define THEN(name)              \
     if (step == STEP_NEXT)      \
         step = body_##name(&g);
-#define SEQUENCE(number, first, ...)           \
+#define ALSO2(a) THEN(a)
+#define ALSO3(a, ...) THEN(a) ALSO2(__VA_ARGS__)
+#define ALSO4(a, ...) THEN(a) ALSO3(__VA_ARGS__)
+#define ALSO5(a, ...) THEN(a) ALSO4(__VA_ARGS__)
+#define ALSO6(a, ...) THEN(a) ALSO5(__VA_ARGS__)
+#define ALSO7(a, ...) THEN(a) ALSO6(__VA_ARGS__)
+#define ALSO8(a, ...) THEN(a) ALSO7(__VA_ARGS__)
+#define ALSO9(a, ...) THEN(a) ALSO8(__VA_ARGS__)
+#define ALSO10(a, ...) THEN(a) ALSO9(__VA_ARGS__)
+#define ALSO11(a, ...) THEN(a) ALSO10(__VA_ARGS__)
+#define ALSO12(a, ...) THEN(a) ALSO11(__VA_ARGS__)
+#define SEQUENCE(number, count, first, ...)    \
     static void sequence_##number(PARAMETERS)  \
     {                                          \
         struct wasm_regs g = REGS;             \
         int step = body_##first(&g);           \
-        __VA_ARGS__                            \
+        ALSO##count(__VA_ARGS__)               \
         FINISH(step)                           \
     }
-#define SEQUENCE2(n, a, b) SEQUENCE(n, a, THEN(b))
-#define SEQUENCE3(n, a, b, c) SEQUENCE(n, a, THEN(b) THEN(c))
-#define SEQUENCE4(n, a, b, c, d) SEQUENCE(n, a, THEN(b) THEN(c) THEN(d))
-#define SEQUENCE5(n, a, b, c, d, e) SEQUENCE(n, a, THEN(b) THEN(c) THEN(d) THEN(e))
-#define SEQUENCE6(n, a, b, c, d, e, f) SEQUENCE(n, a, THEN(b) THEN(c) THEN(d) THEN(e) THEN(f))
-#define SEQUENCE7(n, a, b, c, d, e, f, h) \
-    SEQUENCE(n, a, THEN(b) THEN(c) THEN(d) THEN(e) THEN(f) THEN(h))
-#define SEQUENCE8(n, a, b, c, d, e, f, h, i) \
-    SEQUENCE(n, a, THEN(b) THEN(c) THEN(d) THEN(e) THEN(f) THEN(h) THEN(i))
 #include "interp/wasm/sequences.def"
-#undef SEQUENCE2
-#undef SEQUENCE3
-#undef SEQUENCE4
-#undef SEQUENCE5
-#undef SEQUENCE6
-#undef SEQUENCE7
-#undef SEQUENCE8
+#undef SEQUENCE
 
 #if !WASM_EXEC_AVX2
 static
 #endif
 const wasm_handler SEQUENCE_HANDLERS[] = {
-#define SEQUENCE2(n, ...) sequence_##n,
-#define SEQUENCE3(n, ...) sequence_##n,
-#define SEQUENCE4(n, ...) sequence_##n,
-#define SEQUENCE5(n, ...) sequence_##n,
-#define SEQUENCE6(n, ...) sequence_##n,
-#define SEQUENCE7(n, ...) sequence_##n,
-#define SEQUENCE8(n, ...) sequence_##n,
+#define SEQUENCE(number, ...) sequence_##number,
 #include "interp/wasm/sequences.def"
-#undef SEQUENCE2
-#undef SEQUENCE3
-#undef SEQUENCE4
-#undef SEQUENCE5
-#undef SEQUENCE6
-#undef SEQUENCE7
-#undef SEQUENCE8
+#undef SEQUENCE
 };
 
 #if !WASM_EXEC_AVX2
@@ -503,24 +487,28 @@ static void dispatch(struct wasm_thread *thread)
     g.p->handler(FROM(g));
 }
 
+#define OPS2(a, b) OP_##a, OP_##b
+#define OPS3(a, ...) OP_##a, OPS2(__VA_ARGS__)
+#define OPS4(a, ...) OP_##a, OPS3(__VA_ARGS__)
+#define OPS5(a, ...) OP_##a, OPS4(__VA_ARGS__)
+#define OPS6(a, ...) OP_##a, OPS5(__VA_ARGS__)
+#define OPS7(a, ...) OP_##a, OPS6(__VA_ARGS__)
+#define OPS8(a, ...) OP_##a, OPS7(__VA_ARGS__)
+#define OPS9(a, ...) OP_##a, OPS8(__VA_ARGS__)
+#define OPS10(a, ...) OP_##a, OPS9(__VA_ARGS__)
+#define OPS11(a, ...) OP_##a, OPS10(__VA_ARGS__)
+#define OPS12(a, ...) OP_##a, OPS11(__VA_ARGS__)
 static const struct sequence {
-    uint16_t ops[8];
+    uint16_t ops[SEQUENCE_LONGEST];
     uint8_t count;
 } sequences[] = {
-#define SEQUENCE2(n, a, b) {{OP_##a, OP_##b}, 2},
-#define SEQUENCE3(n, a, b, c) {{OP_##a, OP_##b, OP_##c}, 3},
-#define SEQUENCE4(n, a, b, c, d) {{OP_##a, OP_##b, OP_##c, OP_##d}, 4},
-#define SEQUENCE5(n, a, b, c, d, e) {{OP_##a, OP_##b, OP_##c, OP_##d, OP_##e}, 5},
-#define SEQUENCE6(n, a, b, c, d, e, f) {{OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f}, 6},
-#define SEQUENCE7(n, a, b, c, d, e, f, h) \
-    {{OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f, OP_##h}, 7},
-#define SEQUENCE8(n, a, b, c, d, e, f, h, i) \
-    {{OP_##a, OP_##b, OP_##c, OP_##d, OP_##e, OP_##f, OP_##h, OP_##i}, 8},
+#define SEQUENCE(number, count, ...) {{OPS##count(__VA_ARGS__)}, count},
 #include "interp/wasm/sequences.def"
+#undef SEQUENCE
 };
 
 /* A trie in a hash table: (node, instruction) -> node; node 0 is the root. */
-enum { TRIE_BITS = 14, TRIE_SLOTS = 1 << TRIE_BITS };
+enum { TRIE_BITS = 15, TRIE_SLOTS = 1 << TRIE_BITS };
 static struct trie_slot {
     uint32_t key; /* parent << 16 | instruction, plus 1; 0 = free */
     uint16_t node;

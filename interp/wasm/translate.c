@@ -750,7 +750,7 @@ static bool number(struct translator *t, uint32_t opcode)
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
-enum { LOAD_S = 0, LOAD_A = 2, LOAD_C = 4, LOAD_X = 6, LOAD_Y = 8, LOAD_R = 10 };
+enum { LOAD_S = 0, LOAD_A = 2, LOAD_C = 4, LOAD_X = 6, LOAD_Y = 8, LOAD_R = 10, LOAD_Z = 12 };
 enum {
     STORE_SS,
     STORE_AS,
@@ -760,8 +760,10 @@ enum {
     STORE_SA,
     STORE_CA,
     STORE_XA,
+    STORE_ZS,
     STORE_SK, /* integers */
     STORE_AK,
+    STORE_ZK,
     STORE_AA = STORE_SK /* floats */
 };
 struct memory_op {
@@ -823,6 +825,18 @@ static bool take_sum(struct translator *t, const struct value *address, union wa
     return true;
 }
 
+/* Likewise when the last instruction added a constant to a slot: their operands. */
+static bool take_offset(struct translator *t, const struct value *address, union wasm_word *sum)
+{
+    struct emitted *op = last_op(t);
+    if (!op || address->kind != V_TEMP || !op->has_result || op->op != OP_i32_add_sc_S ||
+        word(t, op->word, 1)->c != address->home)
+        return false;
+    *sum = *word(t, op->word, 1);
+    unemit(t);
+    return true;
+}
+
 static void load(struct translator *t, const struct wasm_instr *instr, const struct memory_op *info)
 {
     struct value address = pop(t);
@@ -853,6 +867,12 @@ static void load(struct translator *t, const struct wasm_instr *instr, const str
             word(t, at, 1)->b = sum.b;
             word(t, at, 1)->d = (uint16_t)offset;
         }
+        return;
+    }
+    if (offset == 0 && take_offset(t, &address, &sum)) {
+        at = emit_result(t, info->op + LOAD_Z, info->type, true);
+        word(t, at, 1)->a = sum.a;
+        word(t, at, 1)->imm = sum.imm;
         return;
     }
     struct operand a = in_slot(t, &address);
@@ -901,6 +921,14 @@ static void store(struct translator *t, const struct wasm_instr *instr, const st
         word(t, at, 1)->b = sum.b;
         word(t, at, 1)->c = (uint16_t)v.slot;
         word(t, at, 1)->d = (uint16_t)offset;
+        return;
+    }
+    if (offset == 0 && take_offset(t, &address, &sum)) {
+        struct operand v = operand_of(t, &value);
+        at = emit(t, info->op + (unsigned)(v.where == IN_CONST ? STORE_ZK : STORE_ZS));
+        word(t, at, 1)->a = sum.a;
+        word(t, at, 1)->imm = sum.imm;
+        word(t, at, 1)->c = (uint16_t)(v.where == IN_CONST ? v.bits : v.slot);
         return;
     }
     bool fixed = address.kind == V_CONST && address.bits + offset <= UINT32_MAX &&
@@ -2095,15 +2123,14 @@ static int compare_labels(const void *x, const void *y)
  * `work` goes. */
 static void choose_handlers(struct translator *t, uint64_t work)
 {
-    enum { LONGEST = 8 };
     size_t count = t->ops.count;
     uint32_t *cost = t->costs;
     while (t->handlers_left > 0 && t->work < work) {
         size_t i = --t->handlers_left;
-        uint16_t ops[LONGEST];
+        uint16_t ops[SEQUENCE_LONGEST];
         uint32_t n = 0;
         t->work++;
-        while (n < LONGEST && i + n < count) {
+        while (n < SEQUENCE_LONGEST && i + n < count) {
             ops[n] = t->ops.items[i + n].op;
             n++;
             /* A br_table's words and whatever never falls through end a straight line. */
