@@ -11,7 +11,7 @@
  * as inlets run. Then the cost of host calls, of suspending and of instantiating.
  *
  * A peer is a command in which {file} stands for the module and {n} for the argument of its export
- * `run`; it prints the result. Its time is that of the whole process, less the same with n = 0.
+ * `run`; it prints the result. Its time is that of the whole process, less the same with n = 1.
  * NAME chooses programs; `scalar` and `simd` are those groups (without any: all). The 128-bit
  * programs are native code with AVX2 enabled. CLANG and WASM_LD name other tools than clang-19 and
  * wasm-ld-19; PEER_INTERPS holds peers too, one per line. */
@@ -260,7 +260,7 @@ static double measure(const struct program *program)
             die(program->name, "the guest's result is not the native one");
         for (int i = 0; i < peer_count; i++) {
             theirs[i][round] = run_peer(&peers[i], program->name, n, &wanted);
-            empty[i][round] = theirs[i][round] < 0 ? -1 : run_peer(&peers[i], program->name, 0, NULL);
+            empty[i][round] = theirs[i][round] < 0 ? -1 : run_peer(&peers[i], program->name, 1, NULL);
         }
     }
     double units = (double)wasm_thread_fuel_used(guest.thread) / rounds;
