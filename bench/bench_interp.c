@@ -246,6 +246,7 @@ static double measure(const struct program *program)
     static double native[ROUNDS_MAX], own[ROUNDS_MAX];
     static double theirs[PEERS_MAX][ROUNDS_MAX], empty[PEERS_MAX][ROUNDS_MAX];
     volatile int32_t n = program->n;
+    int32_t first = 0; /* a fresh process's result: guests may keep state between calls */
     struct guest guest;
     open_guest(&guest, program->name);
     for (int round = 0; round < rounds; round++) {
@@ -256,10 +257,12 @@ static double measure(const struct program *program)
         double end = cpu_ms();
         native[round] = middle - start;
         own[round] = end - middle;
-        if (round == 0 && wanted != got)
+        if (round == 0)
+            first = wanted;
+        if (wanted != got && round == 0)
             die(program->name, "the guest's result is not the native one");
         for (int i = 0; i < peer_count; i++) {
-            theirs[i][round] = run_peer(&peers[i], program->name, n, &wanted);
+            theirs[i][round] = run_peer(&peers[i], program->name, n, &first);
             empty[i][round] = theirs[i][round] < 0 ? -1 : run_peer(&peers[i], program->name, 1, NULL);
         }
     }
