@@ -2158,8 +2158,8 @@ static struct wasm_code *make_code(struct translator *t, uint32_t index)
     size_t words_bytes = t->words.count * sizeof(union wasm_word);
     size_t labels_bytes = t->labels.count * sizeof(struct wasm_code_label);
     size_t catches_bytes = t->catches.count * sizeof(struct wasm_code_catch);
-    enum { COSTS_BEHIND = SEQUENCE_LONGEST }; /* the longest sequence reaches so far behind the end */
-    t->costs = mem_calloc(NULL, t->ops.count + COSTS_BEHIND, sizeof *t->costs);
+    /* the longest sequence reaches so far behind the end */
+    t->costs = mem_calloc(NULL, t->ops.count + SEQUENCE_LONGEST, sizeof *t->costs);
     struct wasm_code *code =
         t->costs ? mem_alloc(NULL, sizeof *code + words_bytes + labels_bytes + catches_bytes)
                  : NULL;
