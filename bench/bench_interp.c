@@ -325,7 +325,7 @@ static enum wasm_host_result host_wait(struct wasm_host_call *call, void *user)
 
 static double host_ns(wasm_host_fn fn, uint32_t calls)
 {
-    static const uint8_t i32[1] = {WASM_I32};
+    static const uint32_t i32[1] = {WASM_I32};
     const struct wasm_functype type = {1, 1, i32, i32};
     struct report report = {0};
     struct guest guest;

@@ -25,9 +25,9 @@ enum {
 
 /* ---- arguments --------------------------------------------------------------------------- */
 
-static const char *core_type_name(uint8_t type)
+static const char *core_type_name(uint32_t type)
 {
-    switch ((enum wasm_type)type) {
+    switch (type) {
     case WASM_I32: return "i32";
     case WASM_I64: return "i64";
     case WASM_F32: return "f32";
@@ -36,8 +36,8 @@ static const char *core_type_name(uint8_t type)
     case WASM_FUNCREF: return "funcref";
     case WASM_EXTERNREF: return "externref";
     case WASM_EXNREF: return "exnref";
+    default: return "ref";
     }
-    return "ref";
 }
 
 static const char *const kind_names[] = {
@@ -110,10 +110,10 @@ static bool read_v128(const char *text, union wasm_value out[2])
     return true;
 }
 
-static bool read_core(const char *text, uint8_t type, union wasm_value *out)
+static bool read_core(const char *text, uint32_t type, union wasm_value *out)
 {
     uint64_t number;
-    switch ((enum wasm_type)type) {
+    switch (type) {
     case WASM_I32:
         if (!read_integer(text, 32, true, UINT32_MAX, &number))
             return false;
@@ -127,13 +127,10 @@ static bool read_core(const char *text, uint8_t type, union wasm_value *out)
         return read_float(text, &out->f64);
     case WASM_V128:
         return read_v128(text, out);
-    case WASM_FUNCREF:
-    case WASM_EXTERNREF:
-    case WASM_EXNREF:
+    default:
         out->ref = NULL;
-        return strcmp(text, "null") == 0;
+        return !(type & WASM_NON_NULL) && strcmp(text, "null") == 0;
     }
-    return false;
 }
 
 static bool read_component(const char *text, enum comp_kind kind, struct comp_value *out)
@@ -503,9 +500,9 @@ static bool put_float(struct buf *out, double value, bool is_single)
     return buf_puts(out, text);
 }
 
-static bool put_core(struct buf *out, uint8_t type, const union wasm_value *value)
+static bool put_core(struct buf *out, uint32_t type, const union wasm_value *value)
 {
-    switch ((enum wasm_type)type) {
+    switch (type) {
     case WASM_I32:
         return buf_printf(out, "%" PRId32, (int32_t)value->i32);
     case WASM_I64:
@@ -516,9 +513,7 @@ static bool put_core(struct buf *out, uint8_t type, const union wasm_value *valu
         return put_float(out, value->f64, false);
     case WASM_V128:
         return buf_printf(out, "0x%016" PRIx64 "%016" PRIx64, value[1].i64, value[0].i64);
-    case WASM_FUNCREF:
-    case WASM_EXTERNREF:
-    case WASM_EXNREF:
+    default:
         break;
     }
     return buf_puts(out, value->ref ? core_type_name(type) : "null");

@@ -455,7 +455,7 @@ static enum wasm_host_result resource_drop(struct wasm_host_call *call, void *us
 struct wasm_func *comp_call_resource(struct comp_sub *sub, enum comp_step_kind kind,
                                      const struct comp_resource *resource)
 {
-    static const uint8_t i32[] = {WASM_I32};
+    static const uint32_t i32[] = {WASM_I32};
     struct comp_lowered *lowered = arena_calloc(&sub->instance->arena, 1, sizeof *lowered);
     if (!lowered)
         return NULL;

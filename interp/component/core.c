@@ -35,8 +35,10 @@ static enum err wrong_type(const struct wasm_import *import, const struct wasm_f
 static bool same_core(const struct wasm_functype *a, const struct wasm_functype *b)
 {
     return a->param_count == b->param_count && a->result_count == b->result_count &&
-           (!a->param_count || memcmp(a->params, b->params, a->param_count) == 0) &&
-           (!a->result_count || memcmp(a->results, b->results, a->result_count) == 0);
+           (!a->param_count ||
+            memcmp(a->params, b->params, a->param_count * sizeof *a->params) == 0) &&
+           (!a->result_count ||
+            memcmp(a->results, b->results, a->result_count * sizeof *a->results) == 0);
 }
 
 static enum err link_import(struct comp_sub *sub, const struct wasm_import *import,

@@ -958,7 +958,8 @@ static bool read_lift(struct comp_decoder *d, struct rd *rd, struct comp_scope *
     if (!comp_core_sig_equal(&sig, &core->func)) {
         bool in_params = sig.param_count != core->func.param_count ||
                          (sig.param_count &&
-                          memcmp(sig.params, core->func.params, sig.param_count) != 0);
+                          memcmp(sig.params, core->func.params,
+                                 sig.param_count * sizeof *sig.params) != 0);
         return comp_fail(d, rd, ERR_INVALID, "lowered %s types do not match the core function's",
                          in_params ? "parameter" : "result");
     }

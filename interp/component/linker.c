@@ -196,7 +196,7 @@ enum err comp_linker_core_func(struct comp_linker *linker, const char *module, c
     size_t params = arrow ? (size_t)(arrow - type) : strlen(type);
     size_t results = arrow ? strlen(arrow + 2) : 0;
     struct comp_linker_core *core = arena_calloc(&linker->arena, 1, sizeof *core);
-    uint8_t *cells = arena_alloc(&linker->arena, params + results + 1);
+    uint32_t *cells = arena_alloc(&linker->arena, (params + results + 1) * sizeof *cells);
     char *name_copy = arena_strdup(&linker->arena, name, strlen(name));
     if (!core || !cells || !name_copy)
         return err_set(report, ERR_MEMORY, "no memory to define %s of %s", name, module);

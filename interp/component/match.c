@@ -319,9 +319,9 @@ static bool match_limits(const struct wasm_limits *sub, const struct wasm_limits
     return sub->is64 == super->is64 && sub->min >= super->min && sub->max <= super->max;
 }
 
-static bool same_cells(const uint8_t *a, const uint8_t *b, uint32_t count)
+static bool same_cells(const uint32_t *a, const uint32_t *b, uint32_t count)
 {
-    return count == 0 || memcmp(a, b, count) == 0;
+    return count == 0 || memcmp(a, b, count * sizeof *a) == 0;
 }
 
 bool comp_match_core(struct comp_decoder *d, const struct rd *rd,

@@ -7,7 +7,7 @@
 
 /* ---- core types -------------------------------------------------------------------------- */
 
-static bool read_core_valtype(struct comp_decoder *d, struct rd *rd, uint8_t *type)
+static bool read_core_valtype(struct comp_decoder *d, struct rd *rd, uint32_t *type)
 {
     *type = rd_u8(rd);
     switch (*type) {
@@ -20,11 +20,11 @@ static bool read_core_valtype(struct comp_decoder *d, struct rd *rd, uint8_t *ty
     }
 }
 
-static bool read_core_valtypes(struct comp_decoder *d, struct rd *rd, const uint8_t **types,
+static bool read_core_valtypes(struct comp_decoder *d, struct rd *rd, const uint32_t **types,
                                uint32_t *count)
 {
     *count = comp_read_count(d, rd);
-    uint8_t *list = arena_alloc(d->arena, (size_t)*count + 1);
+    uint32_t *list = arena_alloc(d->arena, ((size_t)*count + 1) * sizeof *list);
     if (!list)
         return comp_fail_memory(d);
     for (uint32_t i = 0; i < *count; i++)

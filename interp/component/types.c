@@ -517,8 +517,9 @@ void comp_functype_core(const struct comp_functype *type, bool is_lift, struct c
     if (type->flat_count > COMP_FLAT_PARAMS_MAX) {
         sig->params[sig->param_count++] = WASM_I32;
     } else {
-        memcpy(sig->params, type->flat, type->flat_count);
         sig->param_count = type->flat_count;
+        for (uint32_t i = 0; i < type->flat_count; i++)
+            sig->params[i] = type->flat[i];
     }
     if (!type->result)
         return;
@@ -535,11 +536,13 @@ void comp_functype_core(const struct comp_functype *type, bool is_lift, struct c
 bool comp_core_sig_equal(const struct comp_core_sig *sig, const struct wasm_functype *type)
 {
     return sig->param_count == type->param_count && sig->result_count == type->result_count &&
-           (sig->param_count == 0 || memcmp(sig->params, type->params, sig->param_count) == 0) &&
-           (sig->result_count == 0 || memcmp(sig->results, type->results, sig->result_count) == 0);
+           (sig->param_count == 0 || memcmp(sig->params, type->params,
+                                            sig->param_count * sizeof *sig->params) == 0) &&
+           (sig->result_count == 0 || memcmp(sig->results, type->results,
+                                             sig->result_count * sizeof *sig->results) == 0);
 }
 
-static const char *core_name(uint8_t type)
+static const char *core_name(uint32_t type)
 {
     switch (type) {
     case WASM_I32: return "i32";

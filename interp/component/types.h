@@ -113,8 +113,8 @@ void comp_functype_print(struct buf *buf, const struct comp_functype *type);
  * most COMP_FLAT_PARAMS_MAX + 1 parameters. */
 struct comp_core_sig {
     uint32_t param_count, result_count;
-    uint8_t params[COMP_FLAT_PARAMS_MAX + 1];
-    uint8_t results[COMP_FLAT_RESULTS_MAX];
+    uint32_t params[COMP_FLAT_PARAMS_MAX + 1];
+    uint32_t results[COMP_FLAT_RESULTS_MAX];
 };
 void comp_functype_core(const struct comp_functype *type, bool is_lift, struct comp_core_sig *sig);
 bool comp_core_sig_equal(const struct comp_core_sig *sig, const struct wasm_functype *type);

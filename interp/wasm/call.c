@@ -16,7 +16,6 @@
 enum {
     SWITCH_SLOTS = 4,
     ACTIVATIONS_MAX = 20000,
-    EXCEPTIONS_MAX = 100000, /* of a store, alive */
     CALL_WORDS = 3,
     CALL_TABLE_WORDS = 4
 };
@@ -28,7 +27,7 @@ void wasm_thread_enter(struct wasm_thread *thread, struct wasm_instance *instanc
         return;
     thread->entries = instance->program->entries;
     thread->own_globals = instance->own_globals;
-    thread->types = instance->program->types;
+    thread->types = instance->module->types;
     thread->table0 = instance->tables[0];
 }
 
@@ -36,12 +35,6 @@ static void reload_memory(struct wasm_regs *g)
 {
     const struct wasm_instance *instance = g->x->instance;
     g->M = instance && instance->memories[0] ? instance->memories[0]->data : NULL;
-}
-
-static int trap(struct wasm_regs *g, enum wasm_trap reason)
-{
-    g->x->trap = reason;
-    return STEP_TRAP;
 }
 
 /* ---- host functions ---------------------------------------------------------------------- */
@@ -270,7 +263,7 @@ static struct wasm_func *table_callee(struct wasm_regs *g)
     struct wasm_func *func = table->items[index];
     if (!func)
         g->x->trap = TRAP_NULL_ELEMENT;
-    else if (func->type != g->x->types[(uint32_t)g->p[2].target])
+    else if (!wasm_def_type_matches(func->type, g->x->types[(uint32_t)g->p[2].target]))
         g->x->trap = TRAP_SIGNATURE;
     else
         return func;
@@ -336,9 +329,10 @@ int slow_return_call(struct wasm_regs *g)
     if (index < instance->module->func_import_count)
         return settled(g, replace_frame(g, instance->imports[index]));
     const struct wasm_module *module = instance->module;
-    const struct wasm_functype *type = instance->program->types[module->funcs[index].type_index];
+    const struct wasm_def_type *def = module->types[module->funcs[index].type_index];
+    const struct wasm_functype *type = &def->func;
     struct wasm_func func = {
-        .type = type,
+        .type = def,
         .instance = g->x->instance,
         .entry = &instance->program->entries[index],
         .index = index,
@@ -355,19 +349,15 @@ int slow_return_call_table(struct wasm_regs *g)
     return settled(g, func ? replace_frame(g, func) : STEP_TRAP);
 }
 
-/* ---- exceptions -------------------------------------------------------------------------- */
-
-/* An exception that no exnref names dies when it is caught; the others live as long as the store,
- * within EXCEPTIONS_MAX. */
-static void exception_free(struct wasm_store *store, struct wasm_exception *exception)
+int slow_return_call_ref(struct wasm_regs *g)
 {
-    struct wasm_exception **link = &store->exceptions;
-    while (*link != exception) /* the newest, most often */
-        link = &(*link)->next;
-    *link = exception->next;
-    store->exception_count--;
-    mem_free(&store->heap, exception);
+    if (!charge_call(g))
+        return STEP_FUEL_CALL;
+    struct wasm_func *func = g->R[g->p[1].b].ref;
+    return settled(g, func ? replace_frame(g, func) : trap(g, TRAP_NULL_FUNC));
 }
+
+/* ---- exceptions -------------------------------------------------------------------------- */
 
 /* Writes what the clause wants to its slots and goes to its landing pad. */
 static void land(struct wasm_regs *g, const struct wasm_code *code,
@@ -375,15 +365,13 @@ static void land(struct wasm_regs *g, const struct wasm_code *code,
 {
     union wasm_value *to = g->R + catch->slot;
     if (catch->kind == WASM_CATCH || catch->kind == WASM_CATCH_REF) {
-        memcpy(to, exception->values, exception->slot_count * sizeof *to);
-        to += exception->slot_count;
+        const struct wasm_functype *type = &exception->tag->type->func;
+        uint32_t slots = wasm_type_slots(type->params, type->param_count);
+        memcpy(to, exception->values, slots * sizeof *to);
+        to += slots;
     }
-    if (catch->kind == WASM_CATCH_REF || catch->kind == WASM_CATCH_ALL_REF) {
+    if (catch->kind == WASM_CATCH_REF || catch->kind == WASM_CATCH_ALL_REF)
         to->ref = exception;
-        exception->named = true;
-    } else if (!exception->named) {
-        exception_free(g->x->store, exception);
-    }
     g->p = code->words + catch->target;
 }
 
@@ -427,27 +415,22 @@ static int unwind(struct wasm_regs *g, struct wasm_exception *exception)
         p--; /* inside the call */
     }
     *g = start;
-    if (!exception->named)
-        exception_free(x->store, exception);
     return trap(g, TRAP_EXCEPTION);
 }
 
 int slow_throw(struct wasm_regs *g)
 {
-    struct wasm_store *store = g->x->store;
     const struct wasm_tag *tag = g->x->instance->tags[g->p[1].imm];
-    uint32_t slots = wasm_type_slots(tag->type->params, tag->type->param_count);
+    const union wasm_value *values = g->R + g->p[1].a;
+    uint32_t slots = wasm_type_slots(tag->type->func.params, tag->type->func.param_count);
+    g->x->live_end = g->R + g->p[1].a + slots;
     struct wasm_exception *exception =
-        store->exception_count < EXCEPTIONS_MAX
-            ? mem_alloc(&store->heap, sizeof *exception + slots * sizeof(union wasm_value))
-            : NULL;
+        wasm_heap_alloc(g->x->store, &wasm_exception_object_type,
+                        sizeof *exception + slots * sizeof(union wasm_value));
     if (!exception)
         return trap(g, TRAP_OUT_OF_MEMORY);
-    *exception = (struct wasm_exception){
-        .next = store->exceptions, .tag = tag, .slot_count = slots};
-    memcpy(exception->values, g->R + g->p[1].a, slots * sizeof(union wasm_value));
-    store->exceptions = exception;
-    store->exception_count++;
+    exception->tag = tag;
+    memcpy(exception->values, values, slots * sizeof(union wasm_value));
     g->fuel -= g->p[2].charge;
     return settled(g, unwind(g, exception));
 }
@@ -456,7 +439,7 @@ int slow_throw_ref(struct wasm_regs *g)
 {
     struct wasm_exception *exception = g->R[g->p[1].a].ref;
     if (!exception)
-        return trap(g, TRAP_NULL_REF);
+        return trap(g, TRAP_NULL_EXCEPTION);
     g->fuel -= (int32_t)g->p[1].imm;
     return settled(g, unwind(g, exception));
 }

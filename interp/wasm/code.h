@@ -20,8 +20,9 @@
  * taken branch charges the difference of its source's and its target's potentials; a call charges
  * its own and leaves 0 behind; a return charges its own. So `fuel` - potential is exact at every
  * instruction, whatever the path. It is checked (sign of `fuel`) by taken branches and calls.
- * Bulk instructions cost one unit more for each BULK_BYTES_PER_UNIT they touch, memory.grow the
- * same; fills, copies and initialisations stop within when the slice is used up. Before a loop whose head's potential is over POTENTIAL_MAX a `charge` instruction resets it,
+ * Bulk instructions cost one unit more for each BULK_BYTES_PER_UNIT they touch, memory.grow and
+ * allocations the same (which pays for the collector's work, too: heap.h); fills, copies and
+ * initialisations stop within when the slice is used up. Before a loop whose head's potential is over POTENTIAL_MAX a `charge` instruction resets it,
  * which bounds the overshoot to the straight line behind the last check. */
 #ifndef INTERP_WASM_CODE_H
 #define INTERP_WASM_CODE_H
@@ -31,6 +32,7 @@
 
 #include "engine/base/arena.h"
 #include "engine/base/buf.h"
+#include "interp/wasm/heap.h"
 #include "interp/wasm/module.h"
 #include "interp/wasm/wasm.h"
 
@@ -121,6 +123,7 @@ struct wasm_code {
     uint32_t word_count;
     uint32_t entry_word; /* behind the zeroing of locals when nobody could see it */
     uint16_t record_slot; /* return pc and caller's R */
+    uint32_t frame_slots;
     uint32_t label_count, catch_count;
     const struct wasm_code_label *labels;
     const struct wasm_code_catch *catches;
@@ -138,7 +141,6 @@ struct wasm_image {
 struct wasm_program {
     /* [func_count]: first word of the function's code, NULL until translated */
     _Atomic(const union wasm_word *) *entries;
-    const struct wasm_functype **types; /* [type_count]: interned: equal types, equal pointers */
     uint32_t *ref_index;                /* [func_count]: index among referenced functions, or ~0 */
     uint32_t ref_count;
     /* Under translate_lock: */
@@ -176,7 +178,7 @@ int32_t wasm_code_potential(const struct wasm_code *code, uint32_t word);
 /* ---- objects of a store ------------------------------------------------------------------ */
 
 struct wasm_func {
-    const struct wasm_functype *type; /* interned */
+    const struct wasm_def_type *type; /* first, as in an object: ref.test does not ask which */
     struct wasm_instance *instance;   /* NULL = host function */
     union {
         _Atomic(const union wasm_word *) *entry; /* in the program's entries */
@@ -194,8 +196,14 @@ struct wasm_host_func {
 
 struct wasm_global {
     union wasm_value value[2];
-    uint8_t type;
+    uint32_t type;
     bool mutable_;
+};
+
+/* Globals that no instance defines. */
+struct wasm_host_global {
+    struct wasm_global global; /* first */
+    struct wasm_host_global *next;
 };
 
 struct wasm_memory {
@@ -212,36 +220,36 @@ struct wasm_table {
     void **items;
     uint64_t size, capacity;
     struct wasm_limits limits;
-    uint8_t type;
+    uint32_t type;
     struct wasm_store *store;
     struct wasm_table *next;
 };
 
 struct wasm_tag {
-    const struct wasm_functype *type; /* interned */
+    const struct wasm_def_type *type;
 };
 
-/* A thrown exception; exnref points here. */
+/* A thrown exception, an object of the heap; exnref points here. */
 struct wasm_exception {
-    struct wasm_exception *next;
+    const struct wasm_def_type *type; /* &wasm_exception_object_type */
     const struct wasm_tag *tag;
-    uint32_t slot_count;
-    bool named; /* an exnref may exist */
-    union wasm_value values[];
+    union wasm_value values[]; /* as the tag's type lists them */
 };
 
 struct wasm_store {
     struct mem_heap heap;
     struct arena arena;
     struct wasm_store_limits limits;
-    uint64_t memory_bytes, table_elements;
+    uint64_t memory_bytes; /* of linear memories and of the heap of objects */
+    uint64_t table_elements;
+    struct wasm_heap objects;
+    struct wasm_root *roots;
+    struct wasm_host_global *host_globals;
     struct wasm_memory *memories;
     struct wasm_table *tables;
     struct wasm_instance *instances;
     struct wasm_thread *threads;
-    struct wasm_exception *exceptions;
-    uint32_t exception_count;
-    struct wasm_type_ref *type_refs; /* interned types that the store holds */
+    struct wasm_type_ref *type_refs; /* types that the store holds */
 };
 
 struct wasm_instance {
@@ -256,22 +264,20 @@ struct wasm_instance {
     struct wasm_func **imports; /* [func_import_count] */
     struct wasm_func *own_refs; /* [program->ref_count] */
     uint8_t *elem_dropped, *data_dropped;
+    void ***elem_items; /* of passive segments of expressions: their values; else NULL */
     void *user;
     struct wasm_instance *next;
 };
 
-/* store.c: interned types, for the whole process; each intern is one reference. */
-const struct wasm_functype *wasm_type_intern(const struct wasm_functype *type);
-void wasm_type_release(const struct wasm_functype *type);
-uint32_t wasm_type_slots(const uint8_t *types, uint32_t count);
-static inline uint32_t wasm_value_slots(uint8_t type)
+uint32_t wasm_type_slots(const uint32_t *types, uint32_t count);
+static inline uint32_t wasm_value_slots(uint32_t type)
 {
     return type == WASM_V128 ? 2 : 1;
 }
 /* As wasm_memory_create with a reason; ERR_LIMIT or ERR_MEMORY. */
 enum err wasm_memory_make(struct wasm_store *store, struct wasm_limits limits,
                           struct wasm_memory **memory, struct report *report) ERR_MUST_USE;
-enum err wasm_table_make(struct wasm_store *store, uint8_t type, struct wasm_limits limits,
+enum err wasm_table_make(struct wasm_store *store, uint32_t type, struct wasm_limits limits,
                          void *init, struct wasm_table **table, struct report *report) ERR_MUST_USE;
 void wasm_memory_free(struct wasm_memory *memory);
 void wasm_table_free(struct wasm_table *table);
@@ -295,6 +301,12 @@ enum { WASM_PAGE_BYTES = 65536 };
 /* The function's reference: the same pointer every time. `index` must be referenced by the
  * module (declared, exported, started or in an element) or imported. */
 struct wasm_func *wasm_instance_func(const struct wasm_instance *instance, uint32_t index);
+/* The references of an element segment from `from`, into `to`. The caller has checked the bounds;
+ * false when memory is out. */
+bool wasm_instance_elements(struct wasm_instance *instance, uint32_t elem, uint64_t from,
+                            uint64_t count, void **to);
+/* How many references a segment has now. */
+uint64_t wasm_instance_elem_count(const struct wasm_instance *instance, uint32_t elem);
 /* table.init: false when it does not fit (nothing is written then). */
 bool wasm_instance_init_table(struct wasm_instance *instance, uint32_t elem,
                               struct wasm_table *table, uint64_t at, uint64_t from,
@@ -314,8 +326,15 @@ enum wasm_trap {
     TRAP_OVERFLOW,
     TRAP_CONVERSION,
     TRAP_STACK,
-    TRAP_NULL_REF,
+    TRAP_NULL_EXCEPTION,
     TRAP_EXCEPTION,
+    TRAP_NULL_REF,
+    TRAP_NULL_FUNC,
+    TRAP_NULL_STRUCT,
+    TRAP_NULL_ARRAY,
+    TRAP_NULL_I31,
+    TRAP_ARRAY,
+    TRAP_CAST,
     TRAP_OUT_OF_MEMORY,
     TRAP_TEXT, /* the text is in thread->trap_text already */
 };
@@ -348,7 +367,7 @@ struct wasm_thread {
     _Atomic(const union wasm_word *) *entries;
     struct wasm_global *own_globals;
     struct wasm_table *table0;
-    const struct wasm_functype **types;
+    const struct wasm_def_type **types;
     struct wasm_instance *instance;
 
     struct wasm_regs saved; /* p, R, fuel while not in the dispatch */
@@ -372,6 +391,7 @@ struct wasm_thread {
     size_t activation_base; /* those below belong to runs outside of the nested one */
     uint32_t nested;
     union wasm_value *host_free; /* first slot that a running host function leaves free */
+    union wasm_value *live_end;  /* at an allocation by guest code: behind its last live slot */
     int64_t granted;             /* fuel of this slice */
     uint64_t used;               /* fuel of the slices before */
     int32_t resume_potential;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/utf8.h"
+#include "engine/base/vec.h"
 #include "interp/wasm/limits.h"
 #include "interp/wasm/module.h"
 #include "interp/wasm/opcodes.h"
@@ -18,6 +19,9 @@ struct decoder {
     const char *section; /* for messages */
     enum err err;
     uint64_t local_budget; /* declared locals that may still be written out */
+    /* The recursion group at hand: its types are those from group_first to before group_end. */
+    uint32_t group_first, group_end;
+    struct arena scratch; /* what is forgotten when the group is interned */
 };
 
 enum section {
@@ -165,22 +169,34 @@ static const char *name(struct decoder *d, uint32_t *bytes)
     return copy;
 }
 
-static uint8_t value_type(struct decoder *d)
+/* Types of the module become their numbers in the process; those of the group at hand, which has
+ * none yet, their positions in it. */
+static uint32_t value_type(struct decoder *d)
 {
     const char *problem;
-    uint8_t type = 0;
+    uint32_t type = 0;
     const uint8_t *where = d->at;
     enum wasm_read result = wasm_type_read(&d->at, d->end, &type, &problem);
-    if (result != WASM_READ_OK)
+    if (result != WASM_READ_OK) {
         fail_read(d, result, where, problem);
+        return WASM_I32;
+    }
+    uint32_t index = type >> WASM_TYPE_NUMBER_SHIFT;
+    if (wasm_type_is_defined(type) && index >= d->group_first && index < d->group_end)
+        return (index - d->group_first) << WASM_TYPE_NUMBER_SHIFT | (type & WASM_NON_NULL) |
+               WASM_TYPE_RELATIVE;
+    if (!wasm_module_resolve(d->module, &type)) {
+        fail(d, ERR_INVALID, where, "unknown type");
+        return WASM_I32;
+    }
     return type;
 }
 
-static uint8_t ref_type(struct decoder *d)
+static uint32_t ref_type(struct decoder *d)
 {
     const uint8_t *where = d->at;
-    uint8_t type = value_type(d);
-    if (!d->err && type != WASM_FUNCREF && type != WASM_EXTERNREF && type != WASM_EXNREF)
+    uint32_t type = value_type(d);
+    if (!d->err && !wasm_type_is_ref(type))
         fail(d, ERR_INVALID, where, "malformed reference type");
     return type;
 }
@@ -229,12 +245,21 @@ static uint32_t type_index(struct decoder *d)
     return d->err ? 0 : index;
 }
 
+static uint32_t func_type_index(struct decoder *d)
+{
+    const uint8_t *where = d->at;
+    uint32_t index = type_index(d);
+    if (!d->err && d->module->types[index]->kind != WASM_DEF_FUNC)
+        fail(d, ERR_INVALID, where, "type mismatch: not a function type");
+    return d->err ? 0 : index;
+}
+
 static struct wasm_tag_def tag_type(struct decoder *d)
 {
     const uint8_t *where = d->at;
     if (byte(d) != 0)
         fail(d, ERR_INVALID, where, "malformed tag attribute");
-    struct wasm_tag_def tag = {.type_index = type_index(d)};
+    struct wasm_tag_def tag = {.type_index = func_type_index(d)};
     return tag;
 }
 
@@ -258,6 +283,9 @@ static struct wasm_const_expr const_expr(struct decoder *d)
         case WASM_OP_REF_NULL: case WASM_OP_REF_FUNC: case WASM_OP_END:
         case WASM_OP_I32_ADD: case WASM_OP_I32_SUB: case WASM_OP_I32_MUL:
         case WASM_OP_I64_ADD: case WASM_OP_I64_SUB: case WASM_OP_I64_MUL:
+        case WASM_OP_STRUCT_NEW: case WASM_OP_STRUCT_NEW_DEFAULT: case WASM_OP_ARRAY_NEW:
+        case WASM_OP_ARRAY_NEW_DEFAULT: case WASM_OP_ARRAY_NEW_FIXED: case WASM_OP_REF_I31:
+        case WASM_OP_ANY_CONVERT_EXTERN: case WASM_OP_EXTERN_CONVERT_ANY:
             break;
         default:
             fail(d, ERR_INVALID, where, "constant expression required");
@@ -271,35 +299,163 @@ static struct wasm_const_expr const_expr(struct decoder *d)
 
 /* ---- sections ---------------------------------------------------------------------------- */
 
-static const uint8_t *types_of(struct decoder *d, const char *what, uint32_t *n)
+static void *scratch(struct decoder *d, size_t items, size_t item_bytes)
+{
+    if (d->err)
+        return NULL;
+    void *result = arena_calloc(&d->scratch, items, item_bytes);
+    if (!result)
+        fail_memory(d);
+    return result;
+}
+
+static const uint32_t *types_of(struct decoder *d, const char *what, uint32_t *n)
 {
     *n = count(d, what, 1, WASM_PARAMS_MAX);
-    uint8_t *list = array(d, *n, 1);
+    uint32_t *list = scratch(d, *n, sizeof *list);
     for (uint32_t i = 0; i < *n && !d->err; i++)
         list[i] = value_type(d);
     return list;
 }
 
+static struct wasm_field field(struct decoder *d)
+{
+    struct wasm_field field = {0};
+    if (left(d) && (*d->at == WASM_I8 || *d->at == WASM_I16))
+        field.type = byte(d);
+    else
+        field.type = value_type(d);
+    field.mutable_ = mutability(d);
+    return field;
+}
+
+/* The type at `index` of the module, which is the next one to be declared. */
+static struct wasm_type_decl sub_type(struct decoder *d, uint32_t index)
+{
+    enum { SUB = 0x50, SUB_FINAL = 0x4F, FUNC = 0x60, STRUCT = 0x5F, ARRAY = 0x5E };
+    struct wasm_type_decl decl = {.is_final = true};
+    const uint8_t *where = d->at;
+    uint8_t form = byte(d);
+    if (form == SUB || form == SUB_FINAL) {
+        decl.is_final = form == SUB_FINAL;
+        uint32_t supers = count(d, "supertypes", 1, WASM_ITEMS_MAX);
+        if (supers > 1)
+            fail(d, ERR_INVALID, where, "sub type: a type has at most one supertype");
+        if (supers == 1) {
+            where = d->at;
+            uint32_t super = u32(d);
+            if (!d->err && super >= index)
+                fail(d, ERR_INVALID, where, "unknown type: a supertype must come first");
+            else if (!d->err && super >= d->group_first)
+                decl.super = (super - d->group_first) << WASM_TYPE_NUMBER_SHIFT |
+                             WASM_TYPE_RELATIVE;
+            else if (!d->err)
+                decl.super = d->module->types[super]->value_types[0];
+        }
+        where = d->at;
+        form = byte(d);
+    }
+    switch (form) {
+    case FUNC:
+        decl.kind = WASM_DEF_FUNC;
+        decl.func.params = types_of(d, "parameters", &decl.func.param_count);
+        decl.func.results = types_of(d, "results", &decl.func.result_count);
+        break;
+    case STRUCT: {
+        decl.kind = WASM_DEF_STRUCT;
+        decl.field_count = count(d, "fields", 2, WASM_FIELDS_MAX);
+        struct wasm_field *fields = scratch(d, decl.field_count, sizeof *fields);
+        for (uint32_t i = 0; i < decl.field_count && !d->err; i++)
+            fields[i] = field(d);
+        decl.fields = fields;
+        break;
+    }
+    case ARRAY: {
+        decl.kind = WASM_DEF_ARRAY;
+        decl.field_count = 1;
+        struct wasm_field *element = scratch(d, 1, sizeof *element);
+        if (element)
+            *element = field(d);
+        decl.fields = element;
+        break;
+    }
+    default:
+        fail(d, ERR_INVALID, where, "malformed type");
+    }
+    return decl;
+}
+
+struct def_types {
+    const struct wasm_def_type **items;
+    size_t count, capacity;
+};
+
+/* `n` types that may mention each other. */
+static void recursion_group(struct decoder *d, uint32_t n, struct def_types *types)
+{
+    const uint8_t *where = d->at;
+    uint32_t first = (uint32_t)types->count;
+    if (n > WASM_ITEMS_MAX - first) {
+        fail_limit(d, "types", (uint64_t)first + n, WASM_ITEMS_MAX);
+        return;
+    }
+    arena_reset(&d->scratch);
+    struct wasm_type_decl *decls = scratch(d, n, sizeof *decls);
+    d->group_first = first;
+    d->group_end = first + n;
+    for (uint32_t i = 0; i < n && !d->err; i++)
+        decls[i] = sub_type(d, first + i);
+    d->group_first = d->group_end = 0;
+    if (d->err || n == 0)
+        return;
+    if (!vec_reserve(NULL, types, n)) {
+        fail_memory(d);
+        return;
+    }
+    enum err err = wasm_types_intern(decls, n, types->items + first);
+    if (err != ERR_OK) {
+        fail(d, err, where, err == ERR_LIMIT
+                                ? "more supertypes of a type, or types in all, than this build has"
+                                : "out of memory");
+        return;
+    }
+    types->count += n;
+    d->module->types = types->items;
+    d->module->type_count += n;
+    for (uint32_t i = 0; i < n; i++)
+        if (!wasm_type_fits_super(types->items[first + i]))
+            fail(d, ERR_INVALID, where,
+                 "sub type: a type does not match its supertype, or that is final");
+}
+
 static void type_section(struct decoder *d)
 {
     uint32_t n = count(d, "types", 1, WASM_ITEMS_MAX);
-    d->module->types = array(d, n, sizeof *d->module->types);
+    struct def_types types = {0};
+    if (!vec_reserve(NULL, &types, n + 1u))
+        fail_memory(d);
     for (uint32_t i = 0; i < n && !d->err; i++) {
-        struct wasm_functype *type = &d->module->types[i];
-        const uint8_t *where = d->at;
-        uint8_t form = byte(d);
-        if (form != 0x60) {
-            if (form == 0x4E || form == 0x4F || form == 0x50 || form == 0x5E || form == 0x5F)
-                fail(d, ERR_UNSUPPORTED, where,
-                     "this type needs the garbage collection proposal");
-            else
-                fail(d, ERR_INVALID, where, "malformed function type");
-            return;
+        uint32_t group = 1;
+        if (left(d) && *d->at == 0x4E) {
+            byte(d);
+            group = count(d, "types in a group", 1, WASM_ITEMS_MAX);
         }
-        type->params = types_of(d, "parameters", &type->param_count);
-        type->results = types_of(d, "results", &type->result_count);
-        d->module->type_count = i + 1;
+        recursion_group(d, group, &types);
     }
+    /* From here on the types lie in the module's arena; also after an error, since it holds them. */
+    if (types.count > 0) {
+        d->module->types = arena_alloc(&d->module->arena, types.count * sizeof *types.items);
+        if (d->module->types) {
+            memcpy(d->module->types, types.items, types.count * sizeof *types.items);
+        } else {
+            for (size_t i = types.count; i-- > 0;)
+                if (wasm_type_is_first(types.items[i]))
+                    wasm_type_release(types.items[i]->group);
+            d->module->type_count = 0;
+            fail_memory(d);
+        }
+    }
+    vec_free(NULL, &types);
 }
 
 static void import_section(struct decoder *d)
@@ -318,7 +474,7 @@ static void import_section(struct decoder *d)
         type->kind = (enum wasm_kind)kind;
         switch (kind) {
         case WASM_FUNC:
-            type_indices[i] = type_index(d);
+            type_indices[i] = func_type_index(d);
             m->func_import_count++;
             break;
         case WASM_TABLE: {
@@ -345,7 +501,7 @@ static void import_section(struct decoder *d)
             fail(d, ERR_INVALID, where, "malformed import kind");
         }
         if (!d->err && (kind == WASM_FUNC || kind == WASM_TAG))
-            type->func = m->types[type_indices[i]];
+            type->func = m->types[type_indices[i]]->func;
     }
     m->funcs = array(d, m->func_import_count, sizeof *m->funcs);
     m->tables = array(d, m->table_import_count, sizeof *m->tables);
@@ -380,7 +536,7 @@ static void function_section(struct decoder *d)
     /* The struct holds an atomic pointer; the imports' are still zero, so bytes may be copied. */
     m->funcs = extend(d, m->funcs, m->func_import_count, n, sizeof *m->funcs);
     for (uint32_t i = 0; i < n && !d->err; i++)
-        m->funcs[m->func_count++].type_index = type_index(d);
+        m->funcs[m->func_count++].type_index = func_type_index(d);
 }
 
 static void table_section(struct decoder *d)
@@ -463,7 +619,7 @@ static void export_section(struct decoder *d)
                 unknown = "unknown function";
                 break;
             }
-            type->func = m->types[m->funcs[index].type_index];
+            type->func = m->types[m->funcs[index].type_index]->func;
             m->funcs[index].is_declared = true;
             break;
         case WASM_TABLE:
@@ -492,7 +648,7 @@ static void export_section(struct decoder *d)
             if (index >= m->tag_count)
                 unknown = "unknown tag";
             else
-                type->func = m->types[m->tags[index].type_index];
+                type->func = m->types[m->tags[index].type_index]->func;
             break;
         default:
             unknown = "malformed export kind";
@@ -523,7 +679,7 @@ static void element_section(struct decoder *d)
             fail(d, ERR_INVALID, where, "malformed element segment flags");
         bool has_exprs = flags & 4;
         elem->mode = !(flags & 1) ? WASM_ACTIVE : flags & 2 ? WASM_DECLARED : WASM_PASSIVE;
-        elem->type = WASM_FUNCREF;
+        elem->type = has_exprs ? WASM_FUNCREF : WASM_FUNCREF | WASM_NON_NULL;
         if (elem->mode == WASM_ACTIVE) {
             elem->table = flags & 2 ? u32(d) : 0;
             elem->offset = const_expr(d);
@@ -560,7 +716,7 @@ static void data_count_section(struct decoder *d)
 /* Declarations of locals are pairs (how many, type): a few bytes can promise 2^32 of them. */
 static void locals(struct decoder *d, struct wasm_func_def *func)
 {
-    const struct wasm_functype *type = &d->module->types[func->type_index];
+    const struct wasm_functype *type = &d->module->types[func->type_index]->func;
     const uint8_t *where = d->at;
     uint32_t groups = count(d, "groups of locals", 2, UINT32_MAX);
     const uint8_t *first = d->at;
@@ -589,19 +745,21 @@ static void locals(struct decoder *d, struct wasm_func_def *func)
         return;
     }
     d->local_budget -= total;
-    uint8_t *types = arena_alloc(&d->module->arena, (size_t)total);
+    uint32_t *types = arena_alloc(&d->module->arena, (size_t)total * sizeof *types);
     if (!types) {
         fail_memory(d);
         return;
     }
     size_t at = type->param_count;
     if (at)
-        memcpy(types, type->params, at);
+        memcpy(types, type->params, at * sizeof *types);
     d->at = first;
     for (uint32_t i = 0; i < groups; i++) {
         uint32_t n = u32(d);
-        memset(types + at, value_type(d), n);
-        at += n;
+        uint32_t of = value_type(d);
+        func->has_unset_locals |= n > 0 && !wasm_type_is_defaultable(of);
+        for (size_t end = at + n; at < end; at++)
+            types[at] = of;
     }
     func->local_types = types;
 }
@@ -614,7 +772,7 @@ static void code_section(struct decoder *d)
     uint32_t n = count(d, "function bodies", 2, WASM_ITEMS_MAX);
     if (!d->err && n != defined)
         fail(d, ERR_INVALID, where, "function and code section have inconsistent lengths");
-    d->local_budget = 16 * (uint64_t)m->byte_count + 4 * WASM_LOCALS_MAX;
+    d->local_budget = 4 * (uint64_t)m->byte_count + 4 * WASM_LOCALS_MAX;
     const uint8_t *section_end = d->end;
     for (uint32_t i = 0; i < n && !d->err; i++) {
         struct wasm_func_def *func = &m->funcs[m->func_import_count + i];
@@ -770,6 +928,7 @@ enum err wasm_decode(struct wasm_module *module, struct report *report)
                        "unknown binary version: not a core module of version 1%s",
                        module->byte_count >= 8 && module->bytes[6] == 1 ? " but a component" : "");
     d.at += 8;
+    arena_init(&d.scratch, NULL);
     module->customs = array(&d, custom_count(d.at, end), sizeof *module->customs);
     unsigned order = 0;
     bool has_code = false, has_data = false;
@@ -801,6 +960,7 @@ enum err wasm_decode(struct wasm_module *module, struct report *report)
         has_code |= id == SECTION_CODE;
         has_data |= id == SECTION_DATA;
     }
+    arena_deinit(&d.scratch);
     if (d.err)
         return d.err;
     d.section = "last";

@@ -24,11 +24,69 @@ struct values {
     size_t count, capacity;
 };
 
+/* Takes `count` cells from the stack; they stay there until the next push. */
+static const union wasm_value *take(struct values *stack, uint32_t count)
+{
+    stack->count -= count;
+    return stack->items + stack->count;
+}
+
+/* Instructions that make objects. NULL when memory is out. */
+static void *evaluate_object(const struct wasm_instance *instance, const struct wasm_instr *instr,
+                             struct values *stack)
+{
+    struct wasm_store *store = instance->store;
+    const struct wasm_def_type *type = instance->module->types[instr->index];
+    uint32_t slots = 0;
+    switch (instr->op) {
+    case WASM_OP_STRUCT_NEW:
+        for (uint32_t i = 0; i < type->field_count; i++)
+            slots += wasm_field_slots(type->fields[i].type);
+        return wasm_struct_make(store, type, take(stack, slots));
+    case WASM_OP_STRUCT_NEW_DEFAULT:
+        return wasm_struct_make(store, type, NULL);
+    default:
+        break;
+    }
+    uint32_t length = instr->op == WASM_OP_ARRAY_NEW_FIXED ? instr->index2 : take(stack, 1)->i32;
+    const union wasm_value *cells = NULL;
+    slots = wasm_field_slots(type->fields[0].type);
+    if (instr->op == WASM_OP_ARRAY_NEW)
+        cells = take(stack, slots);
+    else if (instr->op == WASM_OP_ARRAY_NEW_FIXED)
+        cells = take(stack, slots * length);
+    struct wasm_array *array = wasm_array_make(store, type, length);
+    if (array && instr->op == WASM_OP_ARRAY_NEW_FIXED)
+        for (uint32_t i = 0; i < length; i++)
+            wasm_array_fill(array, i, 1, cells + (uint64_t)i * slots);
+    else if (array)
+        wasm_array_fill(array, 0, length, cells);
+    return array;
+}
+
 static bool evaluate_step(const struct wasm_instance *instance, const struct wasm_instr *instr,
                           struct values *stack)
 {
     union wasm_value value = {.i64 = 0};
     switch (instr->op) {
+    case WASM_OP_STRUCT_NEW: case WASM_OP_STRUCT_NEW_DEFAULT: case WASM_OP_ARRAY_NEW:
+    case WASM_OP_ARRAY_NEW_DEFAULT: case WASM_OP_ARRAY_NEW_FIXED:
+        value.ref = evaluate_object(instance, instr, stack);
+        if (!value.ref)
+            return false;
+        break;
+    case WASM_OP_REF_I31:
+        value.i64 = wasm_ref_of_i31(take(stack, 1)->i32);
+        break;
+    case WASM_OP_ANY_CONVERT_EXTERN:
+        value = *take(stack, 1);
+        if (!wasm_ref_internalize(instance->store, &value))
+            return false;
+        break;
+    case WASM_OP_EXTERN_CONVERT_ANY:
+        value = *take(stack, 1);
+        wasm_ref_externalize(&value);
+        break;
     case WASM_OP_I32_CONST:
         value.i64 = (uint32_t)instr->value;
         break;
@@ -92,6 +150,7 @@ static bool evaluate(const struct wasm_instance *instance, const struct wasm_con
     struct values stack = {0};
     const uint8_t *at = expr->code, *end = expr->code + expr->bytes;
     bool ok = true;
+    instance->store->objects.no_collect++; /* what lies in `stack` has no root */
     while (ok && at < end && *at != WASM_OP_END) {
         struct wasm_instr instr;
         const char *problem;
@@ -105,6 +164,7 @@ static bool evaluate(const struct wasm_instance *instance, const struct wasm_con
     if (ok)
         for (size_t i = 0; i < stack.count && i < 2; i++)
             out[i] = stack.items[i];
+    instance->store->objects.no_collect--;
     vec_free(NULL, &stack);
     return ok;
 }
@@ -118,15 +178,15 @@ static bool limits_match(const struct wasm_limits *actual, uint64_t size,
            (wanted->max == UINT64_MAX || actual->max <= wanted->max);
 }
 
-static bool import_matches(const struct wasm_program *program, const struct wasm_module *module,
-                           const struct wasm_import *import, uint32_t index,
-                           const struct wasm_extern *given)
+static bool import_matches(const struct wasm_module *module, const struct wasm_import *import,
+                           uint32_t index, const struct wasm_extern *given)
 {
     if (given->kind != import->type.kind)
         return false;
     switch (import->type.kind) {
     case WASM_FUNC:
-        return given->of.func->type == program->types[module->funcs[index].type_index];
+        return wasm_def_type_matches(given->of.func->type,
+                                     module->types[module->funcs[index].type_index]);
     case WASM_TABLE: {
         const struct wasm_table *table = given->of.table;
         return table->type == import->type.type &&
@@ -138,10 +198,12 @@ static bool import_matches(const struct wasm_program *program, const struct wasm
                             &import->type.limits);
     }
     case WASM_GLOBAL:
-        return given->of.global->type == import->type.type &&
-               given->of.global->mutable_ == import->type.mutable_;
+        return given->of.global->mutable_ == import->type.mutable_ &&
+               (import->type.mutable_
+                    ? given->of.global->type == import->type.type
+                    : wasm_type_matches(given->of.global->type, import->type.type));
     case WASM_TAG:
-        return given->of.tag->type == program->types[module->tags[index].type_index];
+        return given->of.tag->type == module->types[module->tags[index].type_index];
     }
     return false;
 }
@@ -160,7 +222,7 @@ static enum err link(struct wasm_instance *instance, const struct wasm_extern *i
         if (!imports[i].of.func)
             return err_set(report, ERR_INVALID, "unknown import: %s.%s", import->module,
                            import->name);
-        if (!import_matches(instance->program, module, import, index, &imports[i]))
+        if (!import_matches(module, import, index, &imports[i]))
             return err_set(report, ERR_INVALID,
                            "incompatible import type: what was given for %s.%s has another kind "
                            "or type",
@@ -203,9 +265,10 @@ static bool allocate(struct wasm_instance *instance)
         arena_calloc(arena, instance->program->ref_count + 1u, sizeof(struct wasm_func));
     instance->elem_dropped = arena_calloc(arena, m->elem_count + 1u, 1);
     instance->data_dropped = arena_calloc(arena, m->data_count + 1u, 1);
+    instance->elem_items = arena_calloc(arena, m->elem_count + 1u, sizeof(void **));
     return instance->imports && instance->tables && instance->memories && instance->globals &&
            instance->tags && instance->own_globals && instance->own_refs &&
-           instance->elem_dropped && instance->data_dropped;
+           instance->elem_dropped && instance->data_dropped && instance->elem_items;
 }
 
 static void make_funcs(struct wasm_instance *instance)
@@ -216,9 +279,10 @@ static void make_funcs(struct wasm_instance *instance)
         uint32_t ref = program->ref_index[i];
         if (ref == UINT32_MAX)
             continue;
-        const struct wasm_functype *type = program->types[m->funcs[i].type_index];
+        const struct wasm_def_type *def = m->types[m->funcs[i].type_index];
+        const struct wasm_functype *type = &def->func;
         instance->own_refs[ref] = (struct wasm_func){
-            .type = type,
+            .type = def,
             .instance = instance,
             .entry = &program->entries[i],
             .index = i,
@@ -236,7 +300,7 @@ static enum err make_objects(struct wasm_instance *instance, struct report *repo
         instance->tags[i] = arena_calloc(&store->arena, 1, sizeof(struct wasm_tag));
         if (!instance->tags[i])
             return err_set(report, ERR_MEMORY, "%s", no_memory);
-        instance->tags[i]->type = instance->program->types[m->tags[i].type_index];
+        instance->tags[i]->type = m->types[m->tags[i].type_index];
     }
     for (uint32_t i = m->memory_import_count; i < m->memory_count; i++) {
         enum err err =
@@ -268,23 +332,47 @@ static enum err make_objects(struct wasm_instance *instance, struct report *repo
 
 /* ---- segments ---------------------------------------------------------------------------- */
 
-bool wasm_instance_init_table(struct wasm_instance *instance, uint32_t elem,
-                              struct wasm_table *table, uint64_t at, uint64_t from,
-                              uint64_t count)
+uint64_t wasm_instance_elem_count(const struct wasm_instance *instance, uint32_t elem)
+{
+    return instance->elem_dropped[elem] ? 0 : instance->module->elems[elem].count;
+}
+
+bool wasm_instance_elements(struct wasm_instance *instance, uint32_t elem, uint64_t from,
+                            uint64_t count, void **to)
 {
     const struct wasm_elem_def *def = &instance->module->elems[elem];
-    uint64_t available = instance->elem_dropped[elem] ? 0 : def->count;
-    if (count > available || from > available - count || count > table->size ||
-        at > table->size - count)
-        return false;
     for (uint64_t i = 0; i < count; i++) {
         union wasm_value value[2];
         if (def->funcs)
             value[0].ref = wasm_instance_func(instance, def->funcs[from + i]);
+        else if (instance->elem_items[elem])
+            value[0].ref = instance->elem_items[elem][from + i];
         else if (!evaluate(instance, &def->exprs[from + i], value))
             return false;
-        table->items[at + i] = value[0].ref;
+        to[i] = value[0].ref;
     }
+    return true;
+}
+
+bool wasm_instance_init_table(struct wasm_instance *instance, uint32_t elem,
+                              struct wasm_table *table, uint64_t at, uint64_t from,
+                              uint64_t count)
+{
+    uint64_t available = wasm_instance_elem_count(instance, elem);
+    if (count > available || from > available - count || count > table->size ||
+        at > table->size - count)
+        return false;
+    return count == 0 || wasm_instance_elements(instance, elem, from, count, table->items + at);
+}
+
+/* The expressions of a passive segment are evaluated once: what they make has an identity. */
+static bool keep_elements(struct wasm_instance *instance, uint32_t elem)
+{
+    const struct wasm_elem_def *def = &instance->module->elems[elem];
+    void **items = arena_calloc(&instance->store->arena, def->count + 1u, sizeof *items);
+    if (!items || !wasm_instance_elements(instance, elem, 0, def->count, items))
+        return false;
+    instance->elem_items[elem] = items;
     return true;
 }
 
@@ -299,8 +387,11 @@ static enum err run_segments(struct wasm_instance *instance, struct report *repo
     union wasm_value value[2];
     for (uint32_t i = 0; i < m->elem_count; i++) {
         const struct wasm_elem_def *def = &m->elems[i];
-        if (def->mode == WASM_PASSIVE)
+        if (def->mode == WASM_PASSIVE) {
+            if (def->exprs && !keep_elements(instance, i))
+                return err_set(report, ERR_MEMORY, "out of memory instantiating a module");
             continue;
+        }
         if (def->mode == WASM_ACTIVE) {
             struct wasm_table *table = instance->tables[def->table];
             if (!evaluate(instance, &def->offset, value))
@@ -363,9 +454,11 @@ enum err wasm_instance_create(struct wasm_store *store, struct wasm_module *modu
     instance->next = store->instances;
     store->instances = instance;
     make_funcs(instance);
+    store->objects.no_collect++; /* segments hold values before they are complete */
     err = make_objects(instance, report);
     if (err == ERR_OK)
         err = run_segments(instance, report);
+    store->objects.no_collect--;
     if (err == ERR_OK)
         *out = instance;
     return err;

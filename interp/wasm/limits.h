@@ -11,6 +11,7 @@ enum {
     WASM_MEMORIES_MAX = 100,
     WASM_ELEMENTS_MAX = 10000000,   /* in one element segment */
     WASM_PARAMS_MAX = 1000,         /* and results */
+    WASM_FIELDS_MAX = 10000,        /* of one structure, and operands of array.new_fixed */
     WASM_LOCALS_MAX = 250000,       /* of one function, parameters included */
     WASM_STACK_MAX = 1000000,       /* operands alive at once in one function */
     WASM_LABELS_MAX = 1000000,      /* nested control structures in one function */

@@ -1,9 +1,11 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/check.h"
 #include "engine/base/mem.h"
 #include "interp/wasm/limits.h"
 #include "interp/wasm/module.h"
+#include "interp/wasm/opcodes.h"
 
 struct wasm_source {
     atomic_uint refs;
@@ -104,11 +106,29 @@ void wasm_module_unref(struct wasm_module *module)
     if (!module || atomic_fetch_sub_explicit(&module->refs, 1, memory_order_acq_rel) != 1)
         return;
     wasm_code_free_all(module);
+    /* Groups die with their last holder, so the first type of a group is asked for before. */
+    for (uint32_t i = module->type_count; i-- > 0;)
+        if (wasm_type_is_first(module->types[i]))
+            wasm_type_release(module->types[i]->group);
     (void)pthread_mutex_destroy(&module->translate_lock);
     map_deinit(&module->exports_by_name);
     arena_deinit(&module->arena);
     wasm_source_unref(module->source);
     mem_free(NULL, module);
+}
+
+const char *wasm_type_text(const struct wasm_module *module, uint32_t type,
+                           char text[WASM_TYPE_TEXT_BYTES])
+{
+    if (!wasm_type_is_defined(type))
+        return wasm_type_name(type);
+    uint32_t index = 0;
+    while (index < module->type_count && (module->types[index]->value_types[0] ^ type) >>
+                                             WASM_TYPE_NUMBER_SHIFT)
+        index++;
+    (void)snprintf(text, WASM_TYPE_TEXT_BYTES, "(ref %s%u)",
+                   wasm_type_is_nullable(type) ? "null " : "", index);
+    return text;
 }
 
 uint32_t wasm_module_import_count(const struct wasm_module *module)

@@ -12,6 +12,7 @@
 
 #include "engine/base/arena.h"
 #include "engine/base/map.h"
+#include "interp/wasm/types.h"
 #include "interp/wasm/wasm.h"
 
 struct wasm_code; /* a function's translated form: code.h */
@@ -28,16 +29,17 @@ struct wasm_func_def {
     uint32_t body_bytes;      /* up to and including the final `end` */
     uint32_t body_offset;     /* of `body` in the file, for messages */
     uint32_t local_count;     /* parameters included */
-    const uint8_t *local_types; /* [local_count] */
+    const uint32_t *local_types; /* [local_count] */
     uint32_t stack_max;       /* deepest operand stack in values, found by validation */
     uint32_t label_max;       /* deepest nesting of control structures, likewise */
     _Atomic(struct wasm_code *) code; /* NULL until the first call */
     bool is_declared;         /* may be named by ref.func in a body */
     bool is_valid;            /* the body has been validated; under translate_lock in known modules */
+    bool has_unset_locals;    /* some have no value until they are set */
 };
 
 struct wasm_table_def {
-    uint8_t type;
+    uint32_t type;
     struct wasm_limits limits;
     bool has_init;
     struct wasm_const_expr init;
@@ -46,7 +48,7 @@ struct wasm_memory_def {
     struct wasm_limits limits;
 };
 struct wasm_global_def {
-    uint8_t type;
+    uint32_t type;
     bool mutable_;
     struct wasm_const_expr init; /* code NULL for imports */
 };
@@ -57,7 +59,7 @@ struct wasm_tag_def {
 enum wasm_segment_mode { WASM_ACTIVE, WASM_PASSIVE, WASM_DECLARED };
 struct wasm_elem_def {
     enum wasm_segment_mode mode;
-    uint8_t type;
+    uint32_t type;
     uint32_t table;
     struct wasm_const_expr offset;
     uint32_t count;
@@ -88,7 +90,7 @@ struct wasm_module {
 
     /* All index spaces hold the imports first. */
     uint32_t type_count;
-    struct wasm_functype *types;
+    const struct wasm_def_type **types; /* the module holds their groups */
     uint32_t func_count, func_import_count;
     struct wasm_func_def *funcs;
     uint32_t table_count, table_import_count;
@@ -119,6 +121,25 @@ struct wasm_module {
     pthread_mutex_t translate_lock;
     void *translated; /* translate.c's own list, freed by wasm_code_free_all(module) */
 };
+
+/* What a value type that names a type of the module by its index refers to, as instructions do;
+ * false when there is no such type. Others stay as they are. */
+static inline bool wasm_module_resolve(const struct wasm_module *module, uint32_t *type)
+{
+    if (!wasm_type_is_defined(*type))
+        return true;
+    uint32_t index = *type >> WASM_TYPE_NUMBER_SHIFT;
+    if (index >= module->type_count)
+        return false;
+    *type = module->types[index]->value_types[(*type & WASM_NON_NULL) != 0];
+    return true;
+}
+
+/* module.c: a value type as the text format writes it, with the module's index for a type that it
+ * defines. Returns `text`, or a constant. */
+enum { WASM_TYPE_TEXT_BYTES = 32 };
+const char *wasm_type_text(const struct wasm_module *module, uint32_t type,
+                           char text[WASM_TYPE_TEXT_BYTES]);
 
 /* decode.c: fills everything but validation's fields. */
 enum err wasm_decode(struct wasm_module *module, struct report *report) ERR_MUST_USE;

@@ -9,19 +9,62 @@
 
 enum { INDENT_MAX = 40, BYTES_SHOWN = 24 };
 
-static void put_types(struct buf *out, const uint8_t *types, uint32_t count)
+static void put_type(struct buf *out, const struct wasm_module *m, uint32_t type)
+{
+    char text[WASM_TYPE_TEXT_BYTES];
+    buf_puts(out, wasm_type_text(m, type, text));
+}
+
+/* As an instruction names it. */
+static void put_named_type(struct buf *out, const struct wasm_module *m, uint32_t type)
+{
+    CHECK(wasm_module_resolve(m, &type));
+    buf_putc(out, ' ');
+    put_type(out, m, type);
+}
+
+static void put_types(struct buf *out, const struct wasm_module *m, const uint32_t *types,
+                      uint32_t count)
 {
     buf_putc(out, '(');
-    for (uint32_t i = 0; i < count; i++)
-        buf_printf(out, "%s%s", i ? " " : "", wasm_type_name(types[i]));
+    for (uint32_t i = 0; i < count; i++) {
+        buf_puts(out, i ? " " : "");
+        put_type(out, m, types[i]);
+    }
     buf_putc(out, ')');
 }
 
-static void put_functype(struct buf *out, const struct wasm_functype *type)
+static void put_functype(struct buf *out, const struct wasm_module *m,
+                         const struct wasm_functype *type)
 {
-    put_types(out, type->params, type->param_count);
+    put_types(out, m, type->params, type->param_count);
     buf_puts(out, " -> ");
-    put_types(out, type->results, type->result_count);
+    put_types(out, m, type->results, type->result_count);
+}
+
+static void put_field(struct buf *out, const struct wasm_module *m, const struct wasm_field *field)
+{
+    buf_puts(out, field->mutable_ ? " mut " : " ");
+    put_type(out, m, field->type);
+}
+
+static void put_def_type(struct buf *out, const struct wasm_module *m,
+                         const struct wasm_def_type *type)
+{
+    static const char *const kinds[] = {"", "struct", "array"};
+    if (!type->is_final)
+        buf_puts(out, "sub ");
+    if (type->depth > 0) {
+        put_type(out, m, type->display[type->depth - 1]->value_types[0]);
+        buf_putc(out, ' ');
+    }
+    if (type->kind == WASM_DEF_FUNC) {
+        put_functype(out, m, &type->func);
+        return;
+    }
+    buf_puts(out, kinds[type->kind]);
+    for (uint32_t i = 0; i < type->field_count; i++)
+        put_field(out, m, &type->fields[i]);
 }
 
 static void put_limits(struct buf *out, const struct wasm_limits *limits)
@@ -40,15 +83,18 @@ static void put_func_name(struct buf *out, const struct wasm_module *m, uint32_t
     }
 }
 
-static void put_extern_type(struct buf *out, const struct wasm_extern_type *type)
+static void put_extern_type(struct buf *out, const struct wasm_module *m,
+                            const struct wasm_extern_type *type)
 {
     switch (type->kind) {
     case WASM_FUNC:
         buf_puts(out, "func ");
-        put_functype(out, &type->func);
+        put_functype(out, m, &type->func);
         break;
     case WASM_TABLE:
-        buf_printf(out, "table %s ", wasm_type_name(type->type));
+        buf_puts(out, "table ");
+        put_type(out, m, type->type);
+        buf_putc(out, ' ');
         put_limits(out, &type->limits);
         break;
     case WASM_MEMORY:
@@ -56,21 +102,23 @@ static void put_extern_type(struct buf *out, const struct wasm_extern_type *type
         put_limits(out, &type->limits);
         break;
     case WASM_GLOBAL:
-        buf_printf(out, "global %s%s", type->mutable_ ? "mut " : "", wasm_type_name(type->type));
+        buf_puts(out, type->mutable_ ? "global mut " : "global ");
+        put_type(out, m, type->type);
         break;
     case WASM_TAG:
         buf_puts(out, "tag ");
-        put_functype(out, &type->func);
+        put_functype(out, m, &type->func);
         break;
     }
 }
 
 /* ---- instructions ------------------------------------------------------------------------ */
 
-static void put_block_type(struct buf *out, const struct wasm_instr *instr)
+static void put_block_type(struct buf *out, const struct wasm_module *m,
+                           const struct wasm_instr *instr)
 {
     if (instr->block_type == WASM_BLOCK_VALUE)
-        buf_printf(out, " %s", wasm_type_name(instr->block_value));
+        put_named_type(out, m, instr->block_value);
     else if (instr->block_type >= 0)
         buf_printf(out, " type %" PRId64, instr->block_type);
 }
@@ -109,10 +157,10 @@ static void put_immediates(struct buf *out, const struct wasm_module *m,
     case WASM_IMM_NONE:
         break;
     case WASM_IMM_BLOCK:
-        put_block_type(out, instr);
+        put_block_type(out, m, instr);
         break;
     case WASM_IMM_TRY_TABLE:
-        put_block_type(out, instr);
+        put_block_type(out, m, instr);
         put_catches(out, instr);
         break;
     case WASM_IMM_FUNC:
@@ -126,6 +174,7 @@ static void put_immediates(struct buf *out, const struct wasm_module *m,
     case WASM_IMM_DATA:
     case WASM_IMM_ELEM:
     case WASM_IMM_TAG:
+    case WASM_IMM_TYPE:
         buf_printf(out, " %u", instr->index);
         break;
     case WASM_IMM_MEMORY:
@@ -146,6 +195,11 @@ static void put_immediates(struct buf *out, const struct wasm_module *m,
     case WASM_IMM_MEMORY_COPY:
     case WASM_IMM_TABLE_INIT:
     case WASM_IMM_TABLE_COPY:
+    case WASM_IMM_FIELD:
+    case WASM_IMM_TYPE_COUNT:
+    case WASM_IMM_TYPE_DATA:
+    case WASM_IMM_TYPE_ELEM:
+    case WASM_IMM_TYPE_TYPE:
         buf_printf(out, " %u %u", instr->index, instr->index2);
         break;
     case WASM_IMM_MEMARG:
@@ -183,7 +237,12 @@ static void put_immediates(struct buf *out, const struct wasm_module *m,
         break;
     case WASM_IMM_SELECT:
     case WASM_IMM_REF_TYPE:
-        buf_printf(out, " %s", wasm_type_name(instr->type));
+        put_named_type(out, m, instr->type);
+        break;
+    case WASM_IMM_BR_ON_CAST:
+        buf_printf(out, " %u", instr->index);
+        put_named_type(out, m, instr->type);
+        put_named_type(out, m, instr->type2);
         break;
     }
 }
@@ -220,13 +279,15 @@ uint32_t wasm_objdump_func_count(const struct wasm_module *module)
 }
 
 /* Runs of equal types as `i32*12`. */
-static void put_locals(struct buf *out, const struct wasm_func_def *func, uint32_t first)
+static void put_locals(struct buf *out, const struct wasm_module *m,
+                       const struct wasm_func_def *func, uint32_t first)
 {
     for (uint32_t i = first, run; i < func->local_count; i += run) {
         for (run = 1; i + run < func->local_count; run++)
             if (func->local_types[i + run] != func->local_types[i])
                 break;
-        buf_printf(out, " %s", wasm_type_name(func->local_types[i]));
+        buf_putc(out, ' ');
+        put_type(out, m, func->local_types[i]);
         if (run > 1)
             buf_printf(out, "*%u", run);
     }
@@ -235,17 +296,17 @@ static void put_locals(struct buf *out, const struct wasm_func_def *func, uint32
 bool wasm_objdump_func(const struct wasm_module *m, uint32_t index, struct buf *out)
 {
     const struct wasm_func_def *func = &m->funcs[index];
-    const struct wasm_functype *type = &m->types[func->type_index];
+    const struct wasm_functype *type = &m->types[func->type_index]->func;
     buf_printf(out, "func %u", index);
     put_func_name(out, m, index);
     buf_printf(out, " type %u ", func->type_index);
-    put_functype(out, type);
+    put_functype(out, m, type);
     if (!func->body)
         return buf_puts(out, " imported\n");
     buf_putc(out, '\n');
     if (func->local_count > type->param_count) {
         buf_puts(out, "          locals");
-        put_locals(out, func, type->param_count);
+        put_locals(out, m, func, type->param_count);
         buf_putc(out, '\n');
     }
     const uint8_t *end = func->body + func->body_bytes;
@@ -279,7 +340,7 @@ static void put_imports(struct buf *out, const struct wasm_module *m)
         buf_putc(out, ' ');
         buf_put_json(out, import->name, import->name_bytes);
         buf_putc(out, ' ');
-        put_extern_type(out, &import->type);
+        put_extern_type(out, m, &import->type);
         buf_putc(out, '\n');
     }
 }
@@ -287,7 +348,9 @@ static void put_imports(struct buf *out, const struct wasm_module *m)
 static void put_definitions(struct buf *out, const struct wasm_module *m)
 {
     for (uint32_t i = m->table_import_count; i < m->table_count && !out->failed; i++) {
-        buf_printf(out, "table %u %s ", i, wasm_type_name(m->tables[i].type));
+        buf_printf(out, "table %u ", i);
+        put_type(out, m, m->tables[i].type);
+        buf_putc(out, ' ');
         put_limits(out, &m->tables[i].limits);
         if (m->tables[i].has_init) {
             buf_puts(out, " = ");
@@ -302,13 +365,14 @@ static void put_definitions(struct buf *out, const struct wasm_module *m)
     }
     for (uint32_t i = m->tag_import_count; i < m->tag_count && !out->failed; i++) {
         buf_printf(out, "tag %u ", i);
-        put_functype(out, &m->types[m->tags[i].type_index]);
+        put_functype(out, m, &m->types[m->tags[i].type_index]->func);
         buf_putc(out, '\n');
     }
     for (uint32_t i = m->global_import_count; i < m->global_count && !out->failed; i++) {
         const struct wasm_global_def *global = &m->globals[i];
-        buf_printf(out, "global %u %s%s = ", i, global->mutable_ ? "mut " : "",
-                   wasm_type_name(global->type));
+        buf_printf(out, "global %u %s", i, global->mutable_ ? "mut " : "");
+        put_type(out, m, global->type);
+        buf_puts(out, " = ");
         put_const_expr(out, m, &global->init);
         buf_putc(out, '\n');
     }
@@ -321,7 +385,7 @@ static void put_exports(struct buf *out, const struct wasm_module *m)
         buf_puts(out, "export ");
         buf_put_json(out, export->name, export->name_bytes);
         buf_printf(out, " = %u ", export->index);
-        put_extern_type(out, &export->type);
+        put_extern_type(out, m, &export->type);
         buf_putc(out, '\n');
     }
     if (m->has_start) {
@@ -347,7 +411,9 @@ static void put_segments(struct buf *out, const struct wasm_module *m)
 {
     for (uint32_t i = 0; i < m->elem_count && !out->failed; i++) {
         const struct wasm_elem_def *elem = &m->elems[i];
-        buf_printf(out, "elem %u %s[%u]", i, wasm_type_name(elem->type), elem->count);
+        buf_printf(out, "elem %u ", i);
+        put_type(out, m, elem->type);
+        buf_printf(out, "[%u]", elem->count);
         put_segment_head(out, m, elem->mode, "table", elem->table, &elem->offset);
         buf_putc(out, ':');
         for (uint32_t k = 0; k < elem->count && !out->failed; k++) {
@@ -381,7 +447,7 @@ bool wasm_objdump_sections(const struct wasm_module *m, struct buf *out)
 {
     for (uint32_t i = 0; i < m->type_count && !out->failed; i++) {
         buf_printf(out, "type %u ", i);
-        put_functype(out, &m->types[i]);
+        put_def_type(out, m, m->types[i]);
         buf_putc(out, '\n');
     }
     put_imports(out, m);

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "interp/wasm/wasm.h"
+#include "interp/wasm/types.h"
 
 const struct wasm_op_info wasm_op_infos[WASM_OP_COUNT] = {
 #define WASM_OP(group, code, identifier, text, immediates, number, operands, result) \
@@ -23,17 +23,33 @@ uint8_t wasm_op_letter_type(char letter)
     }
 }
 
-const char *wasm_type_name(uint8_t type)
+const char *wasm_type_name(uint32_t type)
 {
     switch (type) {
+#define NAMES(code, nullable, heap)      \
+    case code: return nullable;          \
+    case code | WASM_NON_NULL: return "(ref " heap ")";
     case WASM_I32: return "i32";
     case WASM_I64: return "i64";
     case WASM_F32: return "f32";
     case WASM_F64: return "f64";
     case WASM_V128: return "v128";
-    case WASM_FUNCREF: return "funcref";
-    case WASM_EXTERNREF: return "externref";
-    case WASM_EXNREF: return "exnref";
+    case WASM_I8: return "i8";
+    case WASM_I16: return "i16";
+    NAMES(WASM_FUNCREF, "funcref", "func")
+    NAMES(WASM_EXTERNREF, "externref", "extern")
+    NAMES(WASM_EXNREF, "exnref", "exn")
+    NAMES(WASM_ANYREF, "anyref", "any")
+    NAMES(WASM_EQREF, "eqref", "eq")
+    NAMES(WASM_I31REF, "i31ref", "i31")
+    NAMES(WASM_STRUCTREF, "structref", "struct")
+    NAMES(WASM_ARRAYREF, "arrayref", "array")
+    NAMES(WASM_NULLREF, "nullref", "none")
+    NAMES(WASM_NULLFUNCREF, "nullfuncref", "nofunc")
+    NAMES(WASM_NULLEXTERNREF, "nullexternref", "noextern")
+    NAMES(WASM_NULLEXNREF, "nullexnref", "noexn")
+#undef NAMES
+    case WASM_TYPE_BOTTOM | WASM_NON_NULL: return "a reference";
     default: return "?";
     }
 }
@@ -118,66 +134,55 @@ static bool read_u32(const uint8_t **at, const uint8_t *end, uint32_t *value, co
     return true;
 }
 
-static enum wasm_read heap_type(const uint8_t **at, const uint8_t *end, uint8_t *type,
+static bool is_heap_code(uint32_t code)
+{
+    return code >= WASM_EXNREF && code <= WASM_NULLEXNREF;
+}
+
+/* As a nullable reference to it. */
+static enum wasm_read heap_type(const uint8_t **at, const uint8_t *end, uint32_t *type,
                                 const char **problem)
 {
     int64_t code = 0;
     if (!wasm_leb_s(at, end, 33, &code, problem))
         return WASM_READ_MALFORMED;
+    if (code > WASM_TYPE_NUMBER_MAX) {
+        *problem = "unknown type";
+        return WASM_READ_MALFORMED;
+    }
     if (code >= 0) {
-        *problem = "references to types need the typed function references proposal";
-        return WASM_READ_UNSUPPORTED;
-    }
-    switch (code & 0x7F) {
-    case WASM_FUNCREF:
-    case WASM_EXTERNREF:
-    case WASM_EXNREF:
-        if (code < -64)
-            break;
-        *type = (uint8_t)(code & 0x7F);
+        *type = (uint32_t)code << WASM_TYPE_NUMBER_SHIFT | WASM_TYPE_DEFINED;
         return WASM_READ_OK;
-    case 0x6A: case 0x6B: case 0x6C: case 0x6D: case 0x6E:
-    case 0x71: case 0x72: case 0x73: case 0x74:
-        *problem = "this heap type needs the garbage collection proposal";
-        return WASM_READ_UNSUPPORTED;
-    default:
-        break;
     }
-    *problem = "malformed heap type";
-    return WASM_READ_MALFORMED;
+    if (code < -64 || !is_heap_code(code & 0x7F)) {
+        *problem = "malformed heap type";
+        return WASM_READ_MALFORMED;
+    }
+    *type = code & 0x7F;
+    return WASM_READ_OK;
 }
 
-enum wasm_read wasm_type_read(const uint8_t **at, const uint8_t *end, uint8_t *type,
+enum wasm_read wasm_type_read(const uint8_t **at, const uint8_t *end, uint32_t *type,
                               const char **problem)
 {
     if (*at == end) {
         *problem = "unexpected end";
         return WASM_READ_MALFORMED;
     }
-    uint8_t byte = **at;
-    switch (byte) {
-    case WASM_I32: case WASM_I64: case WASM_F32: case WASM_F64: case WASM_V128:
-    case WASM_FUNCREF: case WASM_EXTERNREF: case WASM_EXNREF:
-        (*at)++;
+    uint8_t byte = *(*at)++;
+    if (is_heap_code(byte) || (byte >= WASM_V128 && byte <= WASM_I32)) {
         *type = byte;
         return WASM_READ_OK;
-    case 0x63: {
-        const uint8_t *p = *at + 1;
-        enum wasm_read result = heap_type(&p, end, type, problem);
-        *at = p;
-        return result;
     }
-    case 0x64:
-        *problem = "non-null references need the typed function references proposal";
-        return WASM_READ_UNSUPPORTED;
-    case 0x6A: case 0x6B: case 0x6C: case 0x6D: case 0x6E:
-    case 0x71: case 0x72: case 0x73: case 0x74:
-        *problem = "this type needs the garbage collection proposal";
-        return WASM_READ_UNSUPPORTED;
-    default:
+    if (byte != 0x63 && byte != 0x64) {
+        (*at)--;
         *problem = "malformed value type";
         return WASM_READ_MALFORMED;
     }
+    enum wasm_read result = heap_type(at, end, type, problem);
+    if (byte == 0x64)
+        *type |= WASM_NON_NULL;
+    return result;
 }
 
 static enum wasm_read block_type(const uint8_t **at, const uint8_t *end, struct wasm_instr *instr,
@@ -289,12 +294,6 @@ static enum wasm_read unknown_opcode(uint8_t byte, const char **problem)
     case 0x06: case 0x07: case 0x09: case 0x18: case 0x19:
         *problem = "this instruction needs the legacy exception handling proposal";
         return WASM_READ_UNSUPPORTED;
-    case 0x14: case 0x15: case 0xD4: case 0xD5: case 0xD6:
-        *problem = "this instruction needs the typed function references proposal";
-        return WASM_READ_UNSUPPORTED;
-    case 0xD3: case 0xFB:
-        *problem = "this instruction needs the garbage collection proposal";
-        return WASM_READ_UNSUPPORTED;
     case 0xFE:
         *problem = "this instruction needs the threads proposal";
         return WASM_READ_UNSUPPORTED;
@@ -314,12 +313,13 @@ enum wasm_read wasm_instr_read(const uint8_t *at, const uint8_t *end, struct was
     }
     uint8_t byte = *at++;
     uint32_t op = byte;
-    if (byte == 0xFC || byte == 0xFD) {
+    if (byte >= 0xFB && byte <= 0xFD) {
+        static const uint16_t bases[] = {WASM_GROUP_GC, WASM_GROUP_BULK, WASM_GROUP_SIMD};
         uint32_t code = 0;
         if (!read_u32(&at, end, &code, problem))
             return WASM_READ_MALFORMED;
-        op = (byte == 0xFC ? WASM_GROUP_BULK : WASM_GROUP_SIMD) + code;
-        if (code >= (byte == 0xFC ? 0x100u : 0x200u))
+        op = bases[byte - 0xFB] + code;
+        if (code >= (byte == 0xFD ? 0x200u : 0x80u))
             op = 0xFF; /* in no group */
     }
     if (!wasm_op_infos[op].name)
@@ -349,6 +349,7 @@ enum wasm_read wasm_instr_read(const uint8_t *at, const uint8_t *end, struct was
     case WASM_IMM_DATA:
     case WASM_IMM_ELEM:
     case WASM_IMM_TAG:
+    case WASM_IMM_TYPE:
         ok = read_u32(&at, end, &instr->index, problem);
         break;
     case WASM_IMM_CALL_INDIRECT:
@@ -356,6 +357,11 @@ enum wasm_read wasm_instr_read(const uint8_t *at, const uint8_t *end, struct was
     case WASM_IMM_MEMORY_COPY:
     case WASM_IMM_TABLE_INIT:
     case WASM_IMM_TABLE_COPY:
+    case WASM_IMM_FIELD:
+    case WASM_IMM_TYPE_COUNT:
+    case WASM_IMM_TYPE_DATA:
+    case WASM_IMM_TYPE_ELEM:
+    case WASM_IMM_TYPE_TYPE:
         ok = read_u32(&at, end, &instr->index, problem) &&
              read_u32(&at, end, &instr->index2, problem);
         break;
@@ -412,6 +418,27 @@ enum wasm_read wasm_instr_read(const uint8_t *at, const uint8_t *end, struct was
         enum wasm_read result = heap_type(&at, end, &instr->type, problem);
         if (result != WASM_READ_OK)
             return result;
+        if (op == WASM_OP_REF_TEST || op == WASM_OP_REF_CAST)
+            instr->type |= WASM_NON_NULL;
+        break;
+    }
+    case WASM_IMM_BR_ON_CAST: {
+        ok = raw_bytes(&at, end, 1, instr, problem) &&
+             read_u32(&at, end, &instr->index, problem);
+        if (!ok)
+            break;
+        uint8_t flags = *instr->vector;
+        if (flags > 3) {
+            *problem = "malformed br_on_cast flags";
+            return WASM_READ_MALFORMED;
+        }
+        enum wasm_read result = heap_type(&at, end, &instr->type, problem);
+        if (result == WASM_READ_OK)
+            result = heap_type(&at, end, &instr->type2, problem);
+        if (result != WASM_READ_OK)
+            return result;
+        instr->type |= flags & 1 ? 0 : WASM_NON_NULL;
+        instr->type2 |= flags & 2 ? 0 : WASM_NON_NULL;
         break;
     }
     }

@@ -8,7 +8,12 @@
 #include <stdint.h>
 
 /* One dense number per instruction: the group's base plus the code. */
-enum wasm_op_group { WASM_GROUP_PLAIN = 0x000, WASM_GROUP_BULK = 0x100, WASM_GROUP_SIMD = 0x200 };
+enum wasm_op_group {
+    WASM_GROUP_PLAIN = 0x000,
+    WASM_GROUP_BULK = 0x100,
+    WASM_GROUP_GC = 0x180,
+    WASM_GROUP_SIMD = 0x200
+};
 enum { WASM_OP_COUNT = 0x400 };
 
 enum wasm_opcode {
@@ -37,7 +42,7 @@ enum wasm_imm {
     WASM_IMM_F64,           /* value: the bits */
     WASM_IMM_V128,          /* vector: 16 bytes */
     WASM_IMM_SELECT,        /* type (exactly one) */
-    WASM_IMM_REF_TYPE,      /* type */
+    WASM_IMM_REF_TYPE,      /* type, not null for ref.test and ref.cast without `null` */
     WASM_IMM_LANE,          /* lane */
     WASM_IMM_MEMARG_LANE,   /* as MEMARG, and lane */
     WASM_IMM_SHUFFLE,       /* vector: 16 lanes */
@@ -49,6 +54,13 @@ enum wasm_imm {
     WASM_IMM_TABLE_COPY,    /* index: to, index2: from */
     WASM_IMM_TRY_TABLE,     /* block_type; count, vector: catch clauses */
     WASM_IMM_TAG,           /* index */
+    WASM_IMM_TYPE,          /* index */
+    WASM_IMM_FIELD,         /* index: type, index2: field */
+    WASM_IMM_TYPE_COUNT,    /* index: type, index2: how many */
+    WASM_IMM_TYPE_DATA,     /* index: type, index2: data */
+    WASM_IMM_TYPE_ELEM,     /* index: type, index2: elem */
+    WASM_IMM_TYPE_TYPE,     /* index: to, index2: from */
+    WASM_IMM_BR_ON_CAST,    /* index: label; type: from, type2: to */
 };
 
 struct wasm_op_info {
@@ -72,8 +84,9 @@ struct wasm_instr {
     uint32_t index, index2;
     uint32_t align;
     uint8_t lane;
-    uint8_t type;        /* REF_TYPE: enum wasm_type */
-    uint8_t block_value; /* enum wasm_type */
+    /* Value types; types of the module by their index (wasm_module_resolve). */
+    uint32_t type, type2;
+    uint32_t block_value;
     int64_t block_type;
     uint64_t offset;
     uint64_t value;
@@ -89,8 +102,8 @@ enum wasm_read { WASM_READ_OK, WASM_READ_MALFORMED, WASM_READ_UNSUPPORTED };
 enum wasm_read wasm_instr_read(const uint8_t *at, const uint8_t *end, struct wasm_instr *instr,
                                const char **problem, const uint8_t **where);
 
-/* One value type or reference type, also in the long form (ref null func|extern|exn). */
-enum wasm_read wasm_type_read(const uint8_t **at, const uint8_t *end, uint8_t *type,
+/* One value type; types of the module by their index. */
+enum wasm_read wasm_type_read(const uint8_t **at, const uint8_t *end, uint32_t *type,
                               const char **problem);
 
 /* LEB128 with the spec's rules; advances *at. False and *problem set when malformed. */
@@ -110,7 +123,7 @@ static inline uint32_t wasm_leb_u32_trusted(const uint8_t **at)
     return value;
 }
 
-/* "i32", "funcref", ...; "?" for others. */
-const char *wasm_type_name(uint8_t type);
+/* "i32", "funcref", "(ref func)", ...; "?" for others. */
+const char *wasm_type_name(uint32_t type);
 
 #endif

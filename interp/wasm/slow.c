@@ -7,54 +7,6 @@
 
 #include "interp/wasm/code.h"
 
-static int trap(struct wasm_regs *g, enum wasm_trap reason)
-{
-    g->x->trap = reason;
-    return STEP_TRAP;
-}
-
-static int next(struct wasm_regs *g, unsigned words)
-{
-    g->p += words;
-    return STEP_NEXT;
-}
-
-static union wasm_value *operands(const struct wasm_regs *g)
-{
-    return g->R + g->p[1].a;
-}
-static uint32_t index1(const struct wasm_regs *g)
-{
-    return (uint32_t)g->p[2].target;
-}
-static uint32_t index2(const struct wasm_regs *g)
-{
-    return (uint32_t)g->p[2].charge;
-}
-static struct wasm_memory *memory_at(const struct wasm_regs *g, uint32_t index)
-{
-    return g->x->instance->memories[index];
-}
-static struct wasm_table *table_at(const struct wasm_regs *g, uint32_t index)
-{
-    return g->x->instance->tables[index];
-}
-
-/* An index or a size, 32 or 64 bits wide as the type says. */
-static uint64_t address(const union wasm_value *value, const struct wasm_limits *limits)
-{
-    return limits->is64 ? value->i64 : value->i32;
-}
-static void result(struct wasm_regs *g, const struct wasm_limits *limits, int64_t value)
-{
-    g->R[g->p[1].c].i64 = limits->is64 ? (uint64_t)value : (uint32_t)value;
-}
-/* Long work uses fuel by its size. */
-static void charge(struct wasm_regs *g, uint64_t bytes)
-{
-    g->fuel -= (int64_t)(bytes / BULK_BYTES_PER_UNIT);
-}
-
 /* Fills, copies and initialisations are done in pieces of what the slice has left, whole units but for
  * the last, so that they can stop anywhere: the operands, which nobody else sees, then say what is
  * still to be done, and the instruction runs again. Its potential is in `imm`. */
@@ -75,11 +27,6 @@ static void advance(union wasm_value *value, const struct wasm_limits *limits, u
     value->i64 = address(value, limits) + by;
 }
 static const struct wasm_limits narrow = {.is64 = false};
-
-static bool fits(uint64_t at, uint64_t count, uint64_t size)
-{
-    return count <= size && at <= size - count;
-}
 
 int slow_ref_func(struct wasm_regs *g)
 {

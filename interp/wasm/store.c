@@ -1,94 +1,11 @@
-/* Stores, their host functions and globals; function types interned for the whole process.
- *
- * Invariant of the type table: one entry for each distinct type that somebody holds; `refs` counts
- * the holders (programs, stores). Equal types are therefore equal pointers, which is what
- * call_indirect compares. */
-#include <pthread.h>
+/* Stores, their host functions and globals. */
 #include <string.h>
 
 #include "engine/base/check.h"
-#include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "interp/wasm/code.h"
 
-/* ---- types ------------------------------------------------------------------------------- */
-
-struct type_entry {
-    struct wasm_functype type; /* first: the public pointer */
-    uint32_t refs;
-    size_t key_bytes;
-    uint8_t key[]; /* parameter count (4 bytes), parameters, results */
-};
-
-static pthread_mutex_t types_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct map types;
-
-static void write_key(uint8_t *key, const struct wasm_functype *type)
-{
-    memcpy(key, &type->param_count, 4);
-    if (type->param_count)
-        memcpy(key + 4, type->params, type->param_count);
-    if (type->result_count)
-        memcpy(key + 4 + type->param_count, type->results, type->result_count);
-}
-
-/* Under types_lock. */
-static struct type_entry *add_type(const struct wasm_functype *type, const uint8_t *key,
-                                   size_t key_bytes)
-{
-    struct type_entry *entry = mem_alloc(NULL, sizeof *entry + key_bytes);
-    if (!entry)
-        return NULL;
-    memcpy(entry->key, key, key_bytes);
-    entry->key_bytes = key_bytes;
-    entry->refs = 0;
-    entry->type = (struct wasm_functype){.param_count = type->param_count,
-                                         .result_count = type->result_count,
-                                         .params = entry->key + 4,
-                                         .results = entry->key + 4 + type->param_count};
-    if (!map_set(&types, entry->key, key_bytes, entry)) {
-        mem_free(NULL, entry);
-        return NULL;
-    }
-    return entry;
-}
-
-const struct wasm_functype *wasm_type_intern(const struct wasm_functype *type)
-{
-    uint8_t small[64];
-    size_t key_bytes = 4 + (size_t)type->param_count + type->result_count;
-    uint8_t *key = key_bytes <= sizeof small ? small : mem_alloc(NULL, key_bytes);
-    if (!key)
-        return NULL;
-    write_key(key, type);
-    pthread_mutex_lock(&types_lock);
-    struct type_entry *entry = map_find(&types, key, key_bytes);
-    if (!entry)
-        entry = add_type(type, key, key_bytes);
-    if (entry)
-        entry->refs++;
-    pthread_mutex_unlock(&types_lock);
-    if (key != small)
-        mem_free(NULL, key);
-    return entry ? &entry->type : NULL;
-}
-
-void wasm_type_release(const struct wasm_functype *type)
-{
-    struct type_entry *entry = (struct type_entry *)(uintptr_t)type;
-    pthread_mutex_lock(&types_lock);
-    bool last = --entry->refs == 0;
-    if (last) {
-        CHECK(map_take(&types, entry->key, entry->key_bytes) == entry);
-        if (types.count == 0)
-            map_deinit(&types);
-    }
-    pthread_mutex_unlock(&types_lock);
-    if (last)
-        mem_free(NULL, entry);
-}
-
-uint32_t wasm_type_slots(const uint8_t *list, uint32_t count)
+uint32_t wasm_type_slots(const uint32_t *list, uint32_t count)
 {
     uint32_t slots = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -101,7 +18,7 @@ uint32_t wasm_type_slots(const uint8_t *list, uint32_t count)
 /* A type that the store holds until it goes. */
 struct wasm_type_ref {
     struct wasm_type_ref *next;
-    const struct wasm_functype *type;
+    const struct wasm_def_type *type; /* its group is held */
 };
 
 enum err wasm_store_create(const struct wasm_store_limits *limits, struct wasm_store **store,
@@ -142,13 +59,11 @@ void wasm_store_destroy(struct wasm_store *store)
         wasm_table_free(store->tables);
         store->tables = next;
     }
-    while (store->exceptions) {
-        struct wasm_exception *next = store->exceptions->next;
-        mem_free(&store->heap, store->exceptions);
-        store->exceptions = next;
-    }
+    while (store->roots)
+        wasm_root_destroy(store->roots);
+    wasm_heap_deinit(store);
     for (struct wasm_type_ref *ref = store->type_refs; ref; ref = ref->next)
-        wasm_type_release(ref->type);
+        wasm_type_release(ref->type->group);
     arena_deinit(&store->arena);
     CHECK(store->heap.used_bytes == 0);
     mem_free(NULL, store);
@@ -183,8 +98,9 @@ struct wasm_func *wasm_func_create_host(struct wasm_store *store,
     uint32_t result_slots = wasm_type_slots(type->results, type->result_count);
     if (!func || !host || !ref || !copy || param_slots > SLOTS_MAX || result_slots > SLOTS_MAX)
         return NULL;
-    const struct wasm_functype *interned = wasm_type_intern(type);
-    if (!interned)
+    const struct wasm_type_decl decl = {.kind = WASM_DEF_FUNC, .is_final = true, .func = *type};
+    const struct wasm_def_type *interned;
+    if (wasm_types_intern(&decl, 1, &interned) != ERR_OK)
         return NULL;
     *ref = (struct wasm_type_ref){store->type_refs, interned};
     store->type_refs = ref;
@@ -198,15 +114,18 @@ struct wasm_func *wasm_func_create_host(struct wasm_store *store,
 
 const struct wasm_functype *wasm_func_type(const struct wasm_func *func)
 {
-    return func->type;
+    return &func->type->func;
 }
 
-struct wasm_global *wasm_global_create(struct wasm_store *store, uint8_t type, bool mutable_,
+struct wasm_global *wasm_global_create(struct wasm_store *store, uint32_t type, bool mutable_,
                                        union wasm_value value[2])
 {
-    struct wasm_global *global = arena_calloc(&store->arena, 1, sizeof *global);
-    if (!global)
+    struct wasm_host_global *made = arena_calloc(&store->arena, 1, sizeof *made);
+    if (!made)
         return NULL;
+    struct wasm_global *global = &made->global;
+    made->next = store->host_globals;
+    store->host_globals = made;
     global->type = type;
     global->mutable_ = mutable_;
     global->value[0] = value[0];

@@ -32,7 +32,7 @@ int64_t wasm_table_grow(struct wasm_table *table, uint64_t count, void *init)
     return (int64_t)old;
 }
 
-enum err wasm_table_make(struct wasm_store *store, uint8_t type, struct wasm_limits limits,
+enum err wasm_table_make(struct wasm_store *store, uint32_t type, struct wasm_limits limits,
                          void *init, struct wasm_table **out, struct report *report)
 {
     struct wasm_table *table = arena_calloc(&store->arena, 1, sizeof *table);
@@ -52,7 +52,7 @@ enum err wasm_table_make(struct wasm_store *store, uint8_t type, struct wasm_lim
     return ERR_OK;
 }
 
-struct wasm_table *wasm_table_create(struct wasm_store *store, uint8_t type,
+struct wasm_table *wasm_table_create(struct wasm_store *store, uint32_t type,
                                      struct wasm_limits limits, void *init)
 {
     struct wasm_table *table;

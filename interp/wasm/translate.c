@@ -61,9 +61,9 @@ struct control {
     bool unreachable;   /* the code from here to else/end */
     uint32_t height;    /* entries below the parameters */
     uint32_t base;      /* home slot of the first parameter and of the first result */
-    const uint8_t *params, *results;
+    const uint32_t *params, *results;
     uint32_t param_count, result_count;
-    uint8_t single;     /* storage for a block type of one result */
+    uint32_t single;    /* storage for a block type of one result */
     uint32_t loop_word; /* C_LOOP */
     int32_t potential;  /* C_LOOP */
     int32_t patches;    /* forward branches: word of the last one, chained by `target`; or NONE */
@@ -355,6 +355,13 @@ static void materialise(struct translator *t, size_t index)
     value->kind = V_TEMP;
 }
 
+/* The entry is in some slot afterwards. */
+static void materialise_const(struct translator *t, size_t index)
+{
+    if (!t->failed && !t->unsupported && t->values.items[index].kind == V_CONST)
+        materialise(t, index);
+}
+
 static void materialise_top(struct translator *t, uint32_t count)
 {
     if (t->failed || t->unsupported)
@@ -570,7 +577,7 @@ static unsigned swapped_compare(unsigned op)
     return base + swap[(op - base) / size] * size;
 }
 
-static void unary(struct translator *t, unsigned op, uint8_t out)
+static uint32_t unary(struct translator *t, unsigned op, uint8_t out)
 {
     struct value x = pop(t);
     struct operand a = in_slot(t, &x);
@@ -579,6 +586,7 @@ static void unary(struct translator *t, unsigned op, uint8_t out)
         consume_acc(t, &x);
     uint32_t at = emit_result(t, op + unary_form(in_acc), out, true);
     word(t, at, 1)->a = (uint16_t)a.slot;
+    return at;
 }
 
 /* The instruction of a binary family that takes its second operand from memory, and the load that
@@ -990,6 +998,7 @@ static uint32_t emit_slow(struct translator *t, unsigned op, uint32_t count, uin
 /* Instructions of simd.def have the source's names. */
 #define ROW_PLAIN(code, identifier)
 #define ROW_BULK(code, identifier)
+#define ROW_GC(code, identifier)
 #define ROW_SIMD(code, identifier) [code] = OP_##identifier,
 #define WASM_OP(group, code, identifier, text, immediates, number, operands, result) \
     ROW_##group(code, identifier)
@@ -999,6 +1008,7 @@ static const uint16_t vector_ops[] = {
 #undef WASM_OP
 #undef ROW_PLAIN
 #undef ROW_BULK
+#undef ROW_GC
 #undef ROW_SIMD
 
 /* The order of forms in simd.def, as above: unary_form for one operand, FORM_SS, FORM_AS and
@@ -1135,11 +1145,11 @@ static uint32_t label_arity(const struct control *c)
 {
     return c->kind == C_LOOP ? c->param_count : c->result_count;
 }
-static const uint8_t *control_results(const struct control *c)
+static const uint32_t *control_results(const struct control *c)
 {
     return c->results ? c->results : &c->single;
 }
-static const uint8_t *label_types(const struct control *c)
+static const uint32_t *label_types(const struct control *c)
 {
     return c->kind == C_LOOP ? c->params : control_results(c);
 }
@@ -1310,26 +1320,54 @@ static uint32_t conditional(struct translator *t, struct value cond, bool when)
     return at + 2;
 }
 
-static void branch_if(struct translator *t, uint32_t depth)
+/* What a conditional branch asks. */
+struct test {
+    enum { TEST_COND, TEST_NULL, TEST_REF } kind;
+    bool when;            /* it branches when the answer is this */
+    struct value value;   /* COND: popped; the others: where the reference is */
+    uint32_t type;        /* REF: the value type */
+};
+
+static uint32_t emit_ref_test(struct translator *t, uint32_t slot, uint32_t type, bool keeps);
+
+/* A branch that is taken when the answer is `when`; the index of its target word. */
+static uint32_t test_branch(struct translator *t, const struct test *test, bool when)
+{
+    if (test->kind == TEST_COND)
+        return conditional(t, test->value, when);
+    struct value value = test->value;
+    uint32_t slot = in_slot(t, &value).slot;
+    uint32_t at;
+    if (test->kind == TEST_NULL) {
+        at = emit(t, when ? OP_br_i64_eq_sc : OP_br_i64_ne_sc);
+        word(t, at, 1)->a = (uint16_t)slot;
+    } else {
+        (void)emit_ref_test(t, slot, test->type, false);
+        at = emit(t, when ? OP_br_nz_a : OP_br_z_a);
+    }
+    set_barrier(t);
+    return at + 2;
+}
+
+static void branch_when(struct translator *t, uint32_t depth, struct test *test)
 {
     struct control *c = control_at(t, depth);
     uint32_t count = label_arity(c);
-    struct value cond = pop(t);
     if (t->failed || t->unsupported)
         return;
     if (count > MOVES_MAX) { /* also on the way past the branch, so that it happens once */
-        in_slot(t, &cond);
+        in_slot(t, &test->value);
         for (size_t i = t->values.count - count; i < t->values.count; i++)
             materialise(t, i);
         set_barrier(t); /* the condition's instruction is no longer the last */
     }
     if (in_place(t, c, count)) {
-        uint32_t at = conditional(t, cond, true);
+        uint32_t at = test_branch(t, test, test->when);
         link_branch(t, c, at);
         return;
     }
     int32_t past = NONE;
-    uint32_t at = conditional(t, cond, false);
+    uint32_t at = test_branch(t, test, !test->when);
     if (t->failed)
         return;
     struct accumulator acc[CLASS_COUNT];
@@ -1343,6 +1381,12 @@ static void branch_if(struct translator *t, uint32_t depth)
     memcpy(t->acc, acc, sizeof acc); /* the only way here is the branch past */
     for (unsigned i = 0; i < CLASS_COUNT; i++)
         t->acc[i].producer = 0;
+}
+
+static void branch_if(struct translator *t, uint32_t depth)
+{
+    struct test test = {.kind = TEST_COND, .when = true, .value = pop(t)};
+    branch_when(t, depth, &test);
 }
 
 static void branch_table(struct translator *t, const struct wasm_instr *instr)
@@ -1442,7 +1486,7 @@ static void open_control(struct translator *t, enum control_kind kind,
 {
     struct control c = {.kind = (uint8_t)kind, .patches = NONE, .else_patches = NONE};
     if (instr->block_type >= 0) {
-        const struct wasm_functype *type = &t->module->types[instr->block_type];
+        const struct wasm_functype *type = &t->module->types[instr->block_type]->func;
         c.params = type->params;
         c.param_count = type->param_count;
         c.results = type->results;
@@ -1482,7 +1526,7 @@ static void open_if(struct translator *t, const struct wasm_instr *instr)
         return;
     /* Writing entries out would come between a comparison and its branch; there is rarely any. */
     uint32_t params = instr->block_type >= 0
-                          ? t->module->types[instr->block_type].param_count : 0;
+                          ? t->module->types[instr->block_type]->func.param_count : 0;
     bool pending = false;
     for (size_t i = t->values.count; i > t->flushed && !pending; i--)
         pending = t->values.items[i - 1].kind == V_LOCAL;
@@ -1507,10 +1551,10 @@ static void open_if(struct translator *t, const struct wasm_instr *instr)
     control_at(t, 0)->else_patches = (int32_t)at;
 }
 
-static void push_types(struct translator *t, const uint8_t *types, uint32_t count)
+static void push_types(struct translator *t, const uint32_t *types, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        push_temp(t, types[i]);
+        push_temp(t, (uint8_t)types[i]);
 }
 
 static void drop_to(struct translator *t, const struct control *c)
@@ -1608,7 +1652,7 @@ static void after_call(struct translator *t, const struct wasm_functype *type, b
 
 static void call(struct translator *t, uint32_t index, bool is_tail)
 {
-    const struct wasm_functype *type = &t->module->types[t->module->funcs[index].type_index];
+    const struct wasm_functype *type = &t->module->types[t->module->funcs[index].type_index]->func;
     bool imported = index < t->module->func_import_count;
     materialise_top(t, type->param_count);
     uint32_t base = take_arguments(t, type);
@@ -1623,7 +1667,7 @@ static void call(struct translator *t, uint32_t index, bool is_tail)
 
 static void call_indirect(struct translator *t, uint32_t type_index, uint32_t table, bool is_tail)
 {
-    const struct wasm_functype *type = &t->module->types[type_index];
+    const struct wasm_functype *type = &t->module->types[type_index]->func;
     if (t->failed || t->unsupported)
         return;
     size_t first = t->values.count - 1 - type->param_count;
@@ -1653,6 +1697,351 @@ static void call_indirect(struct translator *t, uint32_t type_index, uint32_t ta
     after_call(t, type, is_tail);
 }
 
+/* ---- references -------------------------------------------------------------------------- */
+
+static void call_ref(struct translator *t, uint32_t type_index, bool is_tail)
+{
+    const struct wasm_functype *type = &t->module->types[type_index]->func;
+    if (t->failed || t->unsupported)
+        return;
+    size_t first = t->values.count - 1 - type->param_count;
+    for (uint32_t i = 0; i < type->param_count; i++)
+        materialise(t, first + i);
+    struct value callee = pop(t);
+    uint32_t slot = in_slot(t, &callee).slot;
+    uint32_t base = take_arguments(t, type);
+    uint32_t at = emit(t, is_tail ? OP_return_call_ref : OP_call_ref);
+    word(t, at, 1)->a = (uint16_t)base;
+    word(t, at, 1)->b = (uint16_t)slot;
+    word(t, at, 1)->c = (uint16_t)(is_tail ? t->record_slot
+                                           : base + wasm_type_slots(type->params, type->param_count));
+    word(t, at, 2)->charge = t->potential;
+    after_call(t, type, is_tail);
+}
+
+/* The bits of ref_test_kind for a type that no module defines, in the hierarchy of any. */
+static uint32_t kinds_of(uint32_t type)
+{
+    enum { I31 = 2, STRUCT = 4 << WASM_DEF_STRUCT, ARRAY = 4 << WASM_DEF_ARRAY };
+    uint32_t null = wasm_type_is_nullable(type);
+    switch (type & 0xFF) {
+    case WASM_ANYREF:
+        return null | I31 | STRUCT | ARRAY | 4 << WASM_DEF_HOST;
+    case WASM_EQREF:
+        return null | I31 | STRUCT | ARRAY;
+    case WASM_I31REF:
+        return null | I31;
+    case WASM_STRUCTREF:
+        return null | STRUCT;
+    case WASM_ARRAYREF:
+        return null | ARRAY;
+    default:
+        return null;
+    }
+}
+
+/* Whether null is all there is to ask. */
+static bool is_null_test(uint32_t type)
+{
+    return !wasm_type_is_defined(type) && wasm_type_top(type) != WASM_ANYREF;
+}
+static bool is_bottom(uint32_t type)
+{
+    return (type & 0xFF) == WASM_NULLFUNCREF || (type & 0xFF) == WASM_NULLEXTERNREF ||
+           (type & 0xFF) == WASM_NULLEXNREF;
+}
+
+/* Whether the reference in the slot has the type: into a new temporary (`keeps`) or into the
+ * accumulator alone. */
+static uint32_t emit_ref_test(struct translator *t, uint32_t slot, uint32_t type, bool keeps)
+{
+    const struct wasm_def_type *def = wasm_type_is_defined(type) ? wasm_type_defined(type) : NULL;
+    bool null_only = is_null_test(type);
+    unsigned op = def ? OP_ref_test_type_s_S : null_only ? OP_ref_test_null_S : OP_ref_test_kind_s_S;
+    uint32_t at;
+    if (keeps) {
+        at = emit_result(t, op, WASM_I32, true);
+    } else {
+        at = emit(t, op + 1);
+        t->acc[CLASS_INT].slot = NONE;
+    }
+    word(t, at, 1)->a = (uint16_t)slot;
+    word(t, at, 1)->imm = def ? wasm_type_is_nullable(type)
+                          : null_only
+                              ? (wasm_type_is_nullable(type) ? 1u : 0u) | (is_bottom(type) ? 0u : 2u)
+                              : kinds_of(type);
+    if (def)
+        word(t, at, 2)->u64 = (uintptr_t)def;
+    return at;
+}
+
+/* An instruction's type, which validation has resolved once. */
+static uint32_t resolved(const struct translator *t, uint32_t type)
+{
+    CHECK(wasm_module_resolve(t->module, &type));
+    return type;
+}
+
+static void ref_test(struct translator *t, const struct wasm_instr *instr)
+{
+    struct value value = pop(t);
+    uint32_t slot = in_slot(t, &value).slot;
+    (void)emit_ref_test(t, slot, resolved(t, instr->type), true);
+}
+
+/* The entry on top of the stack is checked and stays what it is. */
+static uint32_t checked_slot(struct translator *t)
+{
+    if (t->failed || t->unsupported)
+        return 0;
+    materialise_const(t, t->values.count - 1);
+    const struct value *value = &t->values.items[t->values.count - 1];
+    struct operand operand = operand_of(t, value);
+    /* It is read here and later once more, so whoever made it must write its slot. */
+    struct accumulator *acc = &t->acc[CLASS_INT];
+    if (operand.where == IN_ACC && value->kind == V_TEMP && acc->producer >= t->barrier &&
+        !t->failed)
+        t->ops.items[acc->producer].can_skip_slot = false;
+    return operand.slot;
+}
+
+static void ref_cast(struct translator *t, const struct wasm_instr *instr)
+{
+    uint32_t type = resolved(t, instr->type), slot = checked_slot(t);
+    const struct wasm_def_type *def = wasm_type_is_defined(type) ? wasm_type_defined(type) : NULL;
+    bool null = wasm_type_is_nullable(type), null_only = is_null_test(type);
+    if (null_only && null && !is_bottom(type))
+        return; /* always right */
+    if (null_only && !null && is_bottom(type)) {
+        emit(t, OP_cast_never);
+        return;
+    }
+    uint32_t at = emit(t, def ? OP_ref_cast_type : null_only ? OP_ref_cast_null : OP_ref_cast_kind);
+    word(t, at, 1)->a = (uint16_t)slot;
+    word(t, at, 1)->imm = def || null_only ? null : kinds_of(type);
+    if (def)
+        word(t, at, 2)->u64 = (uintptr_t)def;
+}
+
+static void ref_as_non_null(struct translator *t)
+{
+    uint32_t slot = checked_slot(t), at = emit(t, OP_check_null);
+    word(t, at, 1)->a = (uint16_t)slot;
+}
+
+/* The reference is on top of the stack; what a label of br_on_null takes lies below it. */
+static void branch_on_ref(struct translator *t, const struct wasm_instr *instr)
+{
+    if (t->failed || t->unsupported)
+        return;
+    materialise_const(t, t->values.count - 1);
+    struct value value = t->values.items[t->values.count - 1];
+    struct test test = {.kind = TEST_NULL, .when = true, .value = value};
+    switch (instr->op) {
+    case WASM_OP_BR_ON_NULL:
+        pop(t);
+        branch_when(t, instr->index, &test);
+        push(t, (struct value){.kind = value.kind, .type = value.type, .local = value.local});
+        return;
+    case WASM_OP_BR_ON_NON_NULL:
+        test.when = false;
+        branch_when(t, instr->index, &test);
+        pop(t);
+        return;
+    default:
+        test.kind = TEST_REF;
+        test.type = resolved(t, instr->type2);
+        test.when = instr->op == WASM_OP_BR_ON_CAST;
+        branch_when(t, instr->index, &test);
+        return;
+    }
+}
+
+/* ---- objects ----------------------------------------------------------------------------- */
+
+/* The instruction of a family of reads that fits the field: families list them in this order. */
+static unsigned read_op(uint32_t type, bool is_signed, unsigned first, unsigned step)
+{
+    enum { I8_S, I8_U, I16_S, I16_U, I32, I64, F32, F64 };
+    switch (type) {
+    case WASM_I8: return first + step * (is_signed ? I8_S : I8_U);
+    case WASM_I16: return first + step * (is_signed ? I16_S : I16_U);
+    case WASM_I32: return first + step * I32;
+    case WASM_F32: return first + step * F32;
+    case WASM_F64: return first + step * F64;
+    default: return first + step * I64;
+    }
+}
+
+static unsigned write_op(uint32_t type, unsigned first)
+{
+    static const uint8_t by_bytes[] = {[1] = 0, [2] = 1, [4] = 2, [8] = 3};
+    return first + by_bytes[wasm_type_storage_bytes(type)];
+}
+
+static uint8_t unpacked(uint32_t type)
+{
+    return type == WASM_I8 || type == WASM_I16 ? WASM_I32 : (uint8_t)type;
+}
+
+static void struct_get(struct translator *t, const struct wasm_instr *instr)
+{
+    const struct wasm_field *field = &t->module->types[instr->index]->fields[instr->index2];
+    uint32_t at;
+    if (field->type == WASM_V128) {
+        struct value object = pop(t);
+        uint32_t slot = in_slot(t, &object).slot;
+        at = emit_result(t, OP_struct_getv, WASM_V128, false);
+        word(t, at, 1)->a = (uint16_t)slot;
+    } else {
+        at = unary(t, read_op(field->type, instr->op == WASM_OP_STRUCT_GET_S,
+                              OP_struct_get_i8_s_s_S,
+                              OP_struct_get_i8_u_s_S - OP_struct_get_i8_s_s_S),
+                   unpacked(field->type));
+    }
+    word(t, at, 1)->imm = field->offset;
+}
+
+static void struct_set(struct translator *t, const struct wasm_instr *instr)
+{
+    const struct wasm_field *field = &t->module->types[instr->index]->fields[instr->index2];
+    struct value value = pop(t), object = pop(t);
+    if (t->failed || t->unsupported)
+        return;
+    uint32_t to = in_slot(t, &object).slot, from = in_slot(t, &value).slot;
+    uint32_t at = emit(t, field->type == WASM_V128 ? OP_struct_setv
+                                                   : write_op(field->type, OP_struct_set_8));
+    word(t, at, 1)->a = (uint16_t)to;
+    word(t, at, 1)->c = (uint16_t)from;
+    word(t, at, 1)->imm = field->offset;
+}
+
+static void array_get(struct translator *t, const struct wasm_instr *instr)
+{
+    uint32_t type = t->module->types[instr->index]->fields[0].type;
+    struct value index = pop(t), array = pop(t);
+    if (t->failed || t->unsupported)
+        return;
+    uint32_t a = in_slot(t, &array).slot, b = in_slot(t, &index).slot;
+    bool is_vector = type == WASM_V128;
+    unsigned op = is_vector ? OP_array_getv
+                            : read_op(type, instr->op == WASM_OP_ARRAY_GET_S,
+                                      OP_array_get_i8_s_ss_S,
+                                      OP_array_get_i8_u_ss_S - OP_array_get_i8_s_ss_S);
+    uint32_t at = emit_result(t, op, unpacked(type), !is_vector);
+    word(t, at, 1)->a = (uint16_t)a;
+    word(t, at, 1)->b = (uint16_t)b;
+}
+
+static void array_set(struct translator *t, const struct wasm_instr *instr)
+{
+    uint32_t type = t->module->types[instr->index]->fields[0].type;
+    struct value value = pop(t), index = pop(t), array = pop(t);
+    if (t->failed || t->unsupported)
+        return;
+    uint32_t a = in_slot(t, &array).slot, b = in_slot(t, &index).slot;
+    uint32_t c = in_slot(t, &value).slot;
+    uint32_t at = emit(t, type == WASM_V128 ? OP_array_setv : write_op(type, OP_array_set_8));
+    word(t, at, 1)->a = (uint16_t)a;
+    word(t, at, 1)->b = (uint16_t)b;
+    word(t, at, 1)->c = (uint16_t)c;
+}
+
+/* False: the instruction is none of these. */
+static bool object(struct translator *t, const struct wasm_instr *instr)
+{
+    enum { REF = WASM_ANYREF };
+    const struct wasm_module *m = t->module;
+    uint32_t slots = 0;
+    switch (instr->op) {
+    case WASM_OP_STRUCT_NEW: {
+        const struct wasm_def_type *type = m->types[instr->index];
+        for (uint32_t i = 0; i < type->field_count; i++)
+            slots += wasm_field_slots(type->fields[i].type);
+        emit_slow(t, OP_struct_new, type->field_count, REF, instr->index, slots);
+        return true;
+    }
+    case WASM_OP_STRUCT_NEW_DEFAULT:
+        emit_slow(t, OP_struct_new_default, 0, REF, instr->index, 0);
+        return true;
+    case WASM_OP_STRUCT_GET: case WASM_OP_STRUCT_GET_S: case WASM_OP_STRUCT_GET_U:
+        struct_get(t, instr);
+        return true;
+    case WASM_OP_STRUCT_SET:
+        struct_set(t, instr);
+        return true;
+    case WASM_OP_ARRAY_NEW:
+        emit_slow(t, OP_array_new, 2, REF, instr->index, 0);
+        return true;
+    case WASM_OP_ARRAY_NEW_DEFAULT:
+        emit_slow(t, OP_array_new_default, 1, REF, instr->index, 0);
+        return true;
+    case WASM_OP_ARRAY_NEW_FIXED:
+        emit_slow(t, OP_array_new_fixed, instr->index2, REF, instr->index, instr->index2);
+        return true;
+    case WASM_OP_ARRAY_NEW_DATA:
+        emit_slow(t, OP_array_new_data, 2, REF, instr->index, instr->index2);
+        return true;
+    case WASM_OP_ARRAY_NEW_ELEM:
+        emit_slow(t, OP_array_new_elem, 2, REF, instr->index, instr->index2);
+        return true;
+    case WASM_OP_ARRAY_GET: case WASM_OP_ARRAY_GET_S: case WASM_OP_ARRAY_GET_U:
+        array_get(t, instr);
+        return true;
+    case WASM_OP_ARRAY_SET:
+        array_set(t, instr);
+        return true;
+    case WASM_OP_ARRAY_LEN:
+        unary(t, OP_array_len_s_S, WASM_I32);
+        return true;
+    case WASM_OP_ARRAY_FILL:
+        emit_slow(t, OP_array_fill, 4, 0, instr->index, 0);
+        return true;
+    case WASM_OP_ARRAY_COPY:
+        emit_slow(t, OP_array_copy, 5, 0, instr->index, instr->index2);
+        return true;
+    case WASM_OP_ARRAY_INIT_DATA:
+        emit_slow(t, OP_array_init_data, 4, 0, instr->index, instr->index2);
+        return true;
+    case WASM_OP_ARRAY_INIT_ELEM:
+        emit_slow(t, OP_array_init_elem, 4, 0, instr->index, instr->index2);
+        return true;
+    case WASM_OP_REF_TEST: case WASM_OP_REF_TEST_NULL:
+        ref_test(t, instr);
+        return true;
+    case WASM_OP_REF_CAST: case WASM_OP_REF_CAST_NULL:
+        ref_cast(t, instr);
+        return true;
+    case WASM_OP_BR_ON_NULL: case WASM_OP_BR_ON_NON_NULL: case WASM_OP_BR_ON_CAST:
+    case WASM_OP_BR_ON_CAST_FAIL:
+        branch_on_ref(t, instr);
+        return true;
+    case WASM_OP_ANY_CONVERT_EXTERN:
+        emit_slow(t, OP_any_convert_extern, 1, REF, 0, 0);
+        return true;
+    case WASM_OP_EXTERN_CONVERT_ANY:
+        emit_slow(t, OP_extern_convert_any, 1, REF, 0, 0);
+        return true;
+    case WASM_OP_REF_I31:
+        unary(t, OP_ref_i31_s_S, WASM_I31REF);
+        return true;
+    case WASM_OP_I31_GET_S:
+        unary(t, OP_i31_get_s_s_S, WASM_I32);
+        return true;
+    case WASM_OP_I31_GET_U:
+        unary(t, OP_i31_get_u_s_S, WASM_I32);
+        return true;
+    case WASM_OP_REF_AS_NON_NULL:
+        ref_as_non_null(t);
+        return true;
+    case WASM_OP_REF_EQ:
+        binary(t, &number_ops[WASM_OP_I64_EQ]);
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* ---- exceptions -------------------------------------------------------------------------- */
 
 /* Each clause gets a landing pad, a branch to its label, in front of the body. */
@@ -1660,7 +2049,7 @@ static void open_try(struct translator *t, const struct wasm_instr *instr)
 {
     uint32_t first = (uint32_t)t->open_catches.count;
     materialise_top(t, instr->block_type >= 0
-                           ? t->module->types[instr->block_type].param_count : 0);
+                           ? t->module->types[instr->block_type]->func.param_count : 0);
     flush_locals(t);
     int32_t past = NONE;
     if (instr->count > 0) {
@@ -1727,7 +2116,7 @@ static void select_value(struct translator *t)
 
 static void global_get(struct translator *t, uint32_t index)
 {
-    uint8_t type = t->module->globals[index].type;
+    uint8_t type = (uint8_t)t->module->globals[index].type;
     uint32_t at;
     if (type == WASM_V128) {
         at = emit_result(t, OP_global_getv, type, false);
@@ -1752,7 +2141,7 @@ static void global_get(struct translator *t, uint32_t index)
 
 static void global_set(struct translator *t, uint32_t index)
 {
-    uint8_t type = t->module->globals[index].type;
+    uint8_t type = (uint8_t)t->module->globals[index].type;
     struct value value = pop(t);
     struct operand a = in_slot(t, &value);
     uint32_t at;
@@ -1827,6 +2216,10 @@ static void instruction(struct translator *t, const struct wasm_instr *instr)
     case WASM_OP_RETURN_CALL_INDIRECT:
         call_indirect(t, instr->index, instr->index2, instr->op == WASM_OP_RETURN_CALL_INDIRECT);
         return;
+    case WASM_OP_CALL_REF:
+    case WASM_OP_RETURN_CALL_REF:
+        call_ref(t, instr->index, instr->op == WASM_OP_RETURN_CALL_REF);
+        return;
     case WASM_OP_DROP:
         pop(t);
         return;
@@ -1868,7 +2261,7 @@ static void instruction(struct translator *t, const struct wasm_instr *instr)
         push_const(t, WASM_F64, instr->value);
         return;
     case WASM_OP_REF_NULL:
-        push_const(t, instr->type, 0);
+        push_const(t, (uint8_t)instr->type, 0);
         return;
     case WASM_OP_REF_IS_NULL:
         unary(t, OP_i64_eqz_s_S, WASM_I32);
@@ -1897,7 +2290,7 @@ static void instruction(struct translator *t, const struct wasm_instr *instr)
         emit_slow(t, OP_data_drop, 0, 0, instr->index, 0);
         return;
     case WASM_OP_TABLE_GET:
-        emit_slow(t, OP_table_get, 1, m->tables[instr->index].type, instr->index, 0);
+        emit_slow(t, OP_table_get, 1, (uint8_t)m->tables[instr->index].type, instr->index, 0);
         return;
     case WASM_OP_TABLE_SET:
         emit_slow(t, OP_table_set, 2, 0, instr->index, 0);
@@ -1926,7 +2319,7 @@ static void instruction(struct translator *t, const struct wasm_instr *instr)
         open_try(t, instr);
         return;
     case WASM_OP_THROW: {
-        const struct wasm_functype *type = &m->types[m->tags[instr->index].type_index];
+        const struct wasm_functype *type = &m->types[m->tags[instr->index].type_index]->func;
         materialise_top(t, type->param_count);
         uint32_t base = take_arguments(t, type);
         at = emit(t, OP_throw);
@@ -1949,7 +2342,7 @@ static void instruction(struct translator *t, const struct wasm_instr *instr)
         store(t, instr, &memory_ops[instr->op]);
     else if (instr->op >= WASM_GROUP_SIMD)
         vector(t, instr);
-    else if (!number(t, instr->op))
+    else if (!object(t, instr) && !number(t, instr->op))
         t->unsupported = wasm_op_infos[instr->op].name;
 }
 
@@ -1971,7 +2364,7 @@ static bool open_function(struct translator *t, const struct wasm_func_def *def)
         if (i == t->type->param_count)
             slot += RECORD_SLOTS;
         t->locals[i] = (struct local){.slot = (uint16_t)slot,
-                                      .type = def->local_types[i],
+                                      .type = (uint8_t)def->local_types[i],
                                       .assigned = i < t->type->param_count,
                                       .chain = NONE};
         slot += wasm_value_slots(def->local_types[i]);
@@ -2108,7 +2501,7 @@ static struct translator translator_make(struct wasm_module *module, uint32_t in
     const struct wasm_func_def *def = &module->funcs[index];
     return (struct translator){.module = module,
                                .def = def,
-                               .type = &module->types[def->type_index],
+                               .type = &module->types[def->type_index]->func,
                                .guarded = wasm_memory_guards()};
 }
 
@@ -2179,6 +2572,7 @@ static struct wasm_code *make_code(struct translator *t, uint32_t index)
     code->word_count = (uint32_t)t->words.count;
     code->entry_word = t->zero_op_words;
     code->record_slot = (uint16_t)t->record_slot;
+    code->frame_slots = t->slots_max;
     code->label_count = (uint32_t)t->labels.count;
     code->catch_count = (uint32_t)t->catches.count;
     code->labels = labels;
@@ -2341,7 +2735,7 @@ int32_t wasm_code_potential(const struct wasm_code *code, uint32_t at)
 
 /* ---- programs ---------------------------------------------------------------------------- */
 
-static void program_free(struct wasm_program *program, uint32_t type_count)
+static void program_free(struct wasm_program *program)
 {
     if (!program)
         return;
@@ -2354,11 +2748,7 @@ static void program_free(struct wasm_program *program, uint32_t type_count)
     for (size_t i = 0; i < program->codes.count; i++)
         mem_free(NULL, program->codes.items[i]);
     vec_free(NULL, &program->codes);
-    for (uint32_t i = 0; program->types && i < type_count; i++)
-        if (program->types[i])
-            wasm_type_release(program->types[i]);
     wasm_image_free(&program->image);
-    mem_free(NULL, program->types);
     mem_free(NULL, program->entries);
     mem_free(NULL, program->ref_index);
     mem_free(NULL, program);
@@ -2371,13 +2761,9 @@ static struct wasm_program *program_make(const struct wasm_module *module)
         return NULL;
     program->image.fd = -1;
     program->entries = mem_calloc(NULL, module->func_count + 1, sizeof *program->entries);
-    program->types = mem_calloc(NULL, module->type_count + 1, sizeof *program->types);
     program->ref_index = mem_calloc(NULL, module->func_count + 1, sizeof *program->ref_index);
-    bool ok = program->entries && program->types && program->ref_index;
-    for (uint32_t i = 0; ok && i < module->type_count; i++)
-        ok = (program->types[i] = wasm_type_intern(&module->types[i])) != NULL;
-    if (!ok) {
-        program_free(program, module->type_count);
+    if (!program->entries || !program->ref_index) {
+        program_free(program);
         return NULL;
     }
     for (uint32_t i = 0; i < module->func_count; i++)
@@ -2409,6 +2795,6 @@ struct wasm_program *wasm_program_get(struct wasm_module *module)
 
 void wasm_code_free_all(struct wasm_module *module)
 {
-    program_free(module->translated, module->type_count);
+    program_free(module->translated);
     module->translated = NULL;
 }

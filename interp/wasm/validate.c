@@ -12,12 +12,14 @@
 #include "interp/wasm/module.h"
 #include "interp/wasm/opcodes.h"
 
-enum { UNKNOWN = 0 }; /* the type of operands in unreachable code */
+/* The types of operands in unreachable code: anything, and any reference. */
+enum { UNKNOWN = 0, UNKNOWN_REF = WASM_TYPE_BOTTOM | WASM_NON_NULL };
 
 struct frame {
     uint8_t op; /* WASM_OP_BLOCK, LOOP, IF, ELSE, TRY_TABLE */
     bool unreachable;
     uint32_t height; /* of the operand stack below the frame's parameters */
+    uint32_t unset; /* how many locals were set when it began: length of validator.set */
     uint64_t br_table_mark;
     struct wasm_functype type; /* its lists are borrowed */
 };
@@ -26,9 +28,9 @@ struct frame {
 struct quick {
     uint8_t kind;        /* enum quick_kind */
     uint8_t count;       /* of operands */
-    uint8_t operands[2];
-    uint8_t result;      /* 0: none */
     uint8_t align_max;
+    uint32_t operands[2];
+    uint32_t result;     /* 0: none */
 };
 enum quick_kind { QUICK_NOT, QUICK_PLAIN, QUICK_CONST, QUICK_MEMARG, QUICK_LOCAL };
 
@@ -36,7 +38,7 @@ struct validator {
     struct wasm_module *module;
     struct report *report;
     enum err err;
-    struct { uint8_t *items; size_t count, capacity; } stack;
+    struct { uint32_t *items; size_t count, capacity; } stack;
     struct { struct frame *items; size_t count, capacity; } frames;
     size_t height; /* of the top frame */
     size_t stack_max, label_max;
@@ -45,6 +47,12 @@ struct validator {
     const struct wasm_func_def *func; /* NULL in constant expressions */
     const uint8_t *instr_at;
     const char *op_name;
+    /* Of locals that have no value at first: whether they have one here, and those that got it
+     * within the open control structures. */
+    struct { uint8_t *items; size_t count, capacity; } is_set;
+    struct { uint32_t *items; size_t count, capacity; } set;
+    char names[2][WASM_TYPE_TEXT_BYTES]; /* for messages */
+    unsigned name_turn;
     struct quick quick[256]; /* by opcode */
 };
 
@@ -76,7 +84,7 @@ static enum err fail(struct validator *v, enum err err, const char *format, ...)
 
 /* ---- operands ---------------------------------------------------------------------------- */
 
-static bool push(struct validator *v, uint8_t type)
+static bool push(struct validator *v, uint32_t type)
 {
     if (__builtin_expect(v->stack.count == v->stack.capacity, 0)) {
         if (v->stack.count >= WASM_STACK_MAX) {
@@ -94,13 +102,15 @@ static bool push(struct validator *v, uint8_t type)
     return true;
 }
 
-static const char *found_name(uint8_t type)
+/* Valid until the next call but one. */
+static const char *type_name(struct validator *v, uint32_t type)
 {
-    return type == UNKNOWN ? "any" : wasm_type_name(type);
+    return type == UNKNOWN ? "any"
+                           : wasm_type_text(v->module, type, v->names[v->name_turn++ % 2]);
 }
 
 /* The type on top, taken; at the frame's floor: unknown in unreachable code, else an error. */
-static bool pop_any(struct validator *v, uint8_t *type)
+static bool pop_any(struct validator *v, uint32_t *type)
 {
     if (__builtin_expect(v->stack.count == v->height, 0)) {
         *type = UNKNOWN;
@@ -113,24 +123,24 @@ static bool pop_any(struct validator *v, uint8_t *type)
     return true;
 }
 
-static bool pop_slow(struct validator *v, uint8_t expected)
+static bool pop_slow(struct validator *v, uint32_t expected)
 {
     if (v->stack.count == v->height) {
         if (v->frames.items[v->frames.count - 1].unreachable)
             return true;
         (void)fail(v, ERR_INVALID, "type mismatch: expected %s, found nothing",
-                   wasm_type_name(expected));
+                   type_name(v, expected));
         return false;
     }
-    uint8_t found = v->stack.items[--v->stack.count];
-    if (found == expected || found == UNKNOWN || expected == UNKNOWN)
+    uint32_t found = v->stack.items[--v->stack.count];
+    if (found == UNKNOWN || wasm_type_matches(found, expected))
         return true;
-    (void)fail(v, ERR_INVALID, "type mismatch: expected %s, found %s", wasm_type_name(expected),
-               found_name(found));
+    (void)fail(v, ERR_INVALID, "type mismatch: expected %s, found %s", type_name(v, expected),
+               type_name(v, found));
     return false;
 }
 
-static inline bool pop(struct validator *v, uint8_t expected)
+static inline bool pop(struct validator *v, uint32_t expected)
 {
     if (__builtin_expect(v->stack.count > v->height &&
                              v->stack.items[v->stack.count - 1] == expected, 1)) {
@@ -142,13 +152,14 @@ static inline bool pop(struct validator *v, uint8_t expected)
 
 /* The operands on top are exactly these. Lists are compared and copied whole: a block or function
  * type may name a thousand types, and two bytes of a body can ask for all of them. */
-static bool is_on_top(const struct validator *v, const uint8_t *types, uint32_t count)
+static bool is_on_top(const struct validator *v, const uint32_t *types, uint32_t count)
 {
     return v->stack.count - v->height >= count &&
-           (count == 0 || memcmp(v->stack.items + v->stack.count - count, types, count) == 0);
+           (count == 0 || memcmp(v->stack.items + v->stack.count - count, types,
+                         count * sizeof *types) == 0);
 }
 
-static bool pop_list(struct validator *v, const uint8_t *types, uint32_t count)
+static bool pop_list(struct validator *v, const uint32_t *types, uint32_t count)
 {
     if (is_on_top(v, types, count)) {
         v->stack.count -= count;
@@ -163,14 +174,14 @@ static bool pop_list(struct validator *v, const uint8_t *types, uint32_t count)
     return true;
 }
 
-static bool push_list(struct validator *v, const uint8_t *types, uint32_t count)
+static bool push_list(struct validator *v, const uint32_t *types, uint32_t count)
 {
     if (v->stack.capacity - v->stack.count < count) {
         for (uint32_t i = 0; i < count; i++)
             if (!push(v, types[i]))
                 return false;
     } else if (count > 0) {
-        memcpy(v->stack.items + v->stack.count, types, count);
+        memcpy(v->stack.items + v->stack.count, types, count * sizeof *types);
         v->stack.count += count;
         if (v->stack.count > v->stack_max)
             v->stack_max = v->stack.count;
@@ -192,7 +203,10 @@ static bool push_frame(struct validator *v, uint32_t op, const struct wasm_funct
     }
     v->height = v->stack.count;
     v->frames.items[v->frames.count++] =
-        (struct frame){.op = (uint8_t)op, .height = (uint32_t)v->height, .type = *type};
+        (struct frame){.op = (uint8_t)op,
+                       .height = (uint32_t)v->height,
+                       .unset = (uint32_t)v->set.count,
+                       .type = *type};
     if (v->frames.count > v->label_max)
         v->label_max = v->frames.count;
     return push_list(v, type->params, type->param_count);
@@ -210,6 +224,8 @@ static bool pop_frame(struct validator *v, struct frame *frame)
                    v->stack.count - v->height, v->stack.count - v->height == 1 ? "" : "s");
         return false;
     }
+    while (v->set.count > frame->unset)
+        v->is_set.items[v->set.items[--v->set.count]] = false;
     v->frames.count--;
     v->height = v->frames.count ? v->frames.items[v->frames.count - 1].height : 0;
     return true;
@@ -222,7 +238,7 @@ static void set_unreachable(struct validator *v)
 }
 
 /* What a branch to the label carries; the lists are borrowed. False: no such label. */
-static bool label_types(struct validator *v, uint32_t label, const uint8_t **types,
+static bool label_types(struct validator *v, uint32_t label, const uint32_t **types,
                         uint32_t *count)
 {
     if (label >= v->frames.count) {
@@ -236,12 +252,59 @@ static bool label_types(struct validator *v, uint32_t label, const uint8_t **typ
     return true;
 }
 
-static const uint8_t *one_type(uint8_t type)
+/* A list of this type alone, which lives as long as the module. */
+static const uint32_t *one_type(uint32_t type)
 {
-    static const uint8_t types[] = {WASM_I32, WASM_I64, WASM_F32, WASM_F64, WASM_V128,
-                                    WASM_FUNCREF, WASM_EXTERNREF, WASM_EXNREF};
-    const uint8_t *at = memchr(types, type, sizeof types);
-    return at;
+#define BOTH(name) {name, name | WASM_NON_NULL}
+    enum { FIRST = WASM_EXNREF, LAST = WASM_NULLEXNREF };
+    static const uint32_t numbers[] = {WASM_V128, WASM_F64, WASM_F32, WASM_I64, WASM_I32};
+    static const uint32_t references[][2] = {
+        [WASM_EXNREF - FIRST] = BOTH(WASM_EXNREF),
+        [WASM_ARRAYREF - FIRST] = BOTH(WASM_ARRAYREF),
+        [WASM_STRUCTREF - FIRST] = BOTH(WASM_STRUCTREF),
+        [WASM_I31REF - FIRST] = BOTH(WASM_I31REF),
+        [WASM_EQREF - FIRST] = BOTH(WASM_EQREF),
+        [WASM_ANYREF - FIRST] = BOTH(WASM_ANYREF),
+        [WASM_EXTERNREF - FIRST] = BOTH(WASM_EXTERNREF),
+        [WASM_FUNCREF - FIRST] = BOTH(WASM_FUNCREF),
+        [WASM_NULLREF - FIRST] = BOTH(WASM_NULLREF),
+        [WASM_NULLEXTERNREF - FIRST] = BOTH(WASM_NULLEXTERNREF),
+        [WASM_NULLFUNCREF - FIRST] = BOTH(WASM_NULLFUNCREF),
+        [WASM_NULLEXNREF - FIRST] = BOTH(WASM_NULLEXNREF),
+    };
+#undef BOTH
+    bool non_null = !wasm_type_is_nullable(type);
+    if (wasm_type_is_defined(type))
+        return &wasm_type_defined(type)->value_types[non_null];
+    if (wasm_type_is_ref(type))
+        return &references[(type & 0xFF) - FIRST][non_null];
+    return &numbers[type - WASM_V128];
+}
+
+/* A type that the instruction names. */
+static bool resolve(struct validator *v, uint32_t *type)
+{
+    if (wasm_module_resolve(v->module, type))
+        return true;
+    (void)fail(v, ERR_INVALID, "unknown type %u", *type >> WASM_TYPE_NUMBER_SHIFT);
+    return false;
+}
+
+/* A type of the module that is a function, a structure or an array; NULL after failing. */
+static const struct wasm_def_type *def_type(struct validator *v, uint64_t index,
+                                            enum wasm_def_kind kind)
+{
+    static const char *const kinds[] = {"function", "structure", "array"};
+    if (index >= v->module->type_count) {
+        (void)fail(v, ERR_INVALID, "unknown type %llu", (unsigned long long)index);
+        return NULL;
+    }
+    const struct wasm_def_type *type = v->module->types[index];
+    if (type->kind == kind)
+        return type;
+    (void)fail(v, ERR_INVALID, "type mismatch: type %llu is no %s type",
+               (unsigned long long)index, kinds[kind]);
+    return NULL;
 }
 
 static bool block_functype(struct validator *v, const struct wasm_instr *instr,
@@ -249,20 +312,32 @@ static bool block_functype(struct validator *v, const struct wasm_instr *instr,
 {
     *type = (struct wasm_functype){0};
     if (instr->block_type == WASM_BLOCK_VALUE) {
-        type->results = one_type(instr->block_value);
+        uint32_t value = instr->block_value;
+        if (!resolve(v, &value))
+            return false;
+        type->results = one_type(value);
         type->result_count = 1;
     } else if (instr->block_type >= 0) {
-        if (instr->block_type >= (int64_t)v->module->type_count) {
-            (void)fail(v, ERR_INVALID, "unknown type %lld", (long long)instr->block_type);
+        const struct wasm_def_type *def = def_type(v, (uint64_t)instr->block_type, WASM_DEF_FUNC);
+        if (!def)
             return false;
-        }
-        *type = v->module->types[instr->block_type];
+        *type = def->func;
     }
     return true;
 }
 
+static bool lists_match(const uint32_t *sub, const uint32_t *super, uint32_t count)
+{
+    if (count == 0 || memcmp(sub, super, count * sizeof *sub) == 0)
+        return true;
+    for (uint32_t i = 0; i < count; i++)
+        if (!wasm_type_matches(sub[i], super[i]))
+            return false;
+    return true;
+}
+
 /* The operands of a br_table are checked against a label without being taken. */
-static bool peek_list(struct validator *v, const uint8_t *types, uint32_t count)
+static bool peek_list(struct validator *v, const uint32_t *types, uint32_t count)
 {
     if (is_on_top(v, types, count))
         return true;
@@ -271,13 +346,13 @@ static bool peek_list(struct validator *v, const uint8_t *types, uint32_t count)
             if (v->frames.items[v->frames.count - 1].unreachable)
                 return true;
             (void)fail(v, ERR_INVALID, "type mismatch: expected %s, found nothing",
-                       wasm_type_name(types[count - 1 - i]));
+                       type_name(v, types[count - 1 - i]));
             return false;
         }
-        uint8_t found = v->stack.items[v->stack.count - 1 - i];
-        if (found != types[count - 1 - i] && found != UNKNOWN) {
+        uint32_t found = v->stack.items[v->stack.count - 1 - i];
+        if (found != UNKNOWN && !wasm_type_matches(found, types[count - 1 - i])) {
             (void)fail(v, ERR_INVALID, "type mismatch: expected %s, found %s",
-                       wasm_type_name(types[count - 1 - i]), found_name(found));
+                       type_name(v, types[count - 1 - i]), type_name(v, found));
             return false;
         }
     }
@@ -286,7 +361,7 @@ static bool peek_list(struct validator *v, const uint8_t *types, uint32_t count)
 
 static bool br_table(struct validator *v, const struct wasm_instr *instr)
 {
-    const uint8_t *types, *default_types;
+    const uint32_t *types, *default_types;
     uint32_t count, default_count;
     if (!pop(v, WASM_I32) || !label_types(v, instr->index, &default_types, &default_count))
         return false;
@@ -334,18 +409,18 @@ static bool catches(struct validator *v, const struct wasm_instr *instr)
             uint32_t tag = wasm_leb_u32_trusted(&at);
             if (!check_tag(v, tag))
                 return false;
-            caught = v->module->types[v->module->tags[tag].type_index];
+            caught = v->module->types[v->module->tags[tag].type_index]->func;
         }
         uint32_t label = wasm_leb_u32_trusted(&at);
-        const uint8_t *types;
+        const uint32_t *types;
         uint32_t count;
         if (!label_types(v, label, &types, &count))
             return false;
         bool has_ref = kind == WASM_CATCH_REF || kind == WASM_CATCH_ALL_REF;
         bool fits = count == caught.param_count + has_ref &&
-                    (caught.param_count == 0 ||
-                     memcmp(types, caught.params, caught.param_count) == 0) &&
-                    (!has_ref || types[count - 1] == WASM_EXNREF);
+                    lists_match(caught.params, types, caught.param_count) &&
+                    (!has_ref ||
+                     wasm_type_matches(WASM_EXNREF | WASM_NON_NULL, types[count - 1]));
         if (!fits) {
             (void)fail(v, ERR_INVALID,
                        "type mismatch: catch clause %u does not fit its label %u", i, label);
@@ -357,12 +432,12 @@ static bool catches(struct validator *v, const struct wasm_instr *instr)
 
 /* ---- index spaces ------------------------------------------------------------------------ */
 
-static uint8_t address_type(const struct wasm_limits *limits)
+static uint32_t address_type(const struct wasm_limits *limits)
 {
     return limits->is64 ? WASM_I64 : WASM_I32;
 }
 
-static bool memory_address(struct validator *v, uint32_t index, uint8_t *type)
+static bool memory_address(struct validator *v, uint32_t index, uint32_t *type)
 {
     if (index >= v->module->memory_count) {
         (void)fail(v, ERR_INVALID, "unknown memory %u", index);
@@ -403,7 +478,7 @@ static bool check_data(struct validator *v, uint32_t index)
     return true;
 }
 
-static bool check_memarg(struct validator *v, const struct wasm_instr *instr, uint8_t *type)
+static bool check_memarg(struct validator *v, const struct wasm_instr *instr, uint32_t *type)
 {
     if (!memory_address(v, instr->index, type))
         return false;
@@ -424,7 +499,7 @@ static const struct wasm_functype *func_type(struct validator *v, uint32_t index
         (void)fail(v, ERR_INVALID, "unknown function %u", index);
         return NULL;
     }
-    return &v->module->types[v->module->funcs[index].type_index];
+    return &v->module->types[v->module->funcs[index].type_index]->func;
 }
 
 /* The callee's type, its table's index operand already taken. */
@@ -434,18 +509,20 @@ static const struct wasm_functype *indirect_type(struct validator *v,
     const struct wasm_table_def *table = table_at(v, instr->index2);
     if (!table)
         return NULL;
-    if (table->type != WASM_FUNCREF) {
+    if (!wasm_type_matches(table->type, WASM_FUNCREF)) {
         (void)fail(v, ERR_INVALID, "type mismatch: table %u holds %s, not funcref",
-                   instr->index2, wasm_type_name(table->type));
+                   instr->index2, type_name(v, table->type));
         return NULL;
     }
-    if (instr->index >= v->module->type_count) {
-        (void)fail(v, ERR_INVALID, "unknown type %u", instr->index);
-        return NULL;
-    }
-    if (!pop(v, address_type(&table->limits)))
-        return NULL;
-    return &v->module->types[instr->index];
+    const struct wasm_def_type *type = def_type(v, instr->index, WASM_DEF_FUNC);
+    return type && pop(v, address_type(&table->limits)) ? &type->func : NULL;
+}
+
+/* As indirect_type, of a function reference that is taken. */
+static const struct wasm_functype *ref_type(struct validator *v, const struct wasm_instr *instr)
+{
+    const struct wasm_def_type *type = def_type(v, instr->index, WASM_DEF_FUNC);
+    return type && pop(v, type->value_types[0]) ? &type->func : NULL;
 }
 
 static bool call(struct validator *v, const struct wasm_functype *type)
@@ -460,7 +537,7 @@ static bool tail_call(struct validator *v, const struct wasm_functype *type)
         return false;
     const struct wasm_functype *own = &v->frames.items[0].type;
     if (type->result_count != own->result_count ||
-        (own->result_count && memcmp(type->results, own->results, own->result_count) != 0)) {
+        !lists_match(type->results, own->results, own->result_count)) {
         (void)fail(v, ERR_INVALID,
                    "type mismatch: the callee's results are not the caller's results");
         return false;
@@ -471,7 +548,7 @@ static bool tail_call(struct validator *v, const struct wasm_functype *type)
     return true;
 }
 
-static bool check_local(struct validator *v, uint32_t index, uint8_t *type)
+static bool check_local(struct validator *v, uint32_t index, uint32_t *type)
 {
     if (index >= v->func->local_count) {
         (void)fail(v, ERR_INVALID, "unknown local %u: the function has %u", index,
@@ -482,20 +559,267 @@ static bool check_local(struct validator *v, uint32_t index, uint8_t *type)
     return true;
 }
 
+static bool is_unset(const struct validator *v, uint32_t index, uint32_t type)
+{
+    return !wasm_type_is_defaultable(type) && index < v->is_set.count && !v->is_set.items[index];
+}
+
+static bool local_get(struct validator *v, uint32_t index)
+{
+    uint32_t type;
+    if (!check_local(v, index, &type))
+        return false;
+    if (is_unset(v, index, type)) {
+        (void)fail(v, ERR_INVALID, "uninitialized local %u", index);
+        return false;
+    }
+    return push(v, type);
+}
+
+static bool local_set(struct validator *v, uint32_t index, uint32_t *type)
+{
+    if (!check_local(v, index, type) || !pop(v, *type))
+        return false;
+    if (is_unset(v, index, *type)) {
+        if (!vec_push(NULL, &v->set, index)) {
+            (void)fail(v, ERR_MEMORY, "out of memory");
+            return false;
+        }
+        v->is_set.items[index] = true;
+    }
+    return true;
+}
+
+/* ---- references -------------------------------------------------------------------------- */
+
+static bool pop_ref(struct validator *v, uint32_t *type)
+{
+    if (!pop_any(v, type))
+        return false;
+    if (*type == UNKNOWN)
+        *type = UNKNOWN_REF;
+    if (wasm_type_is_ref(*type))
+        return true;
+    (void)fail(v, ERR_INVALID, "type mismatch: expected a reference, found %s",
+               type_name(v, *type));
+    return false;
+}
+
+static bool fits(struct validator *v, uint32_t found, uint32_t wanted, const char *what)
+{
+    if (wasm_type_matches(found, wanted))
+        return true;
+    (void)fail(v, ERR_INVALID, "type mismatch: %s is %s, not %s", what, type_name(v, found),
+               type_name(v, wanted));
+    return false;
+}
+
+/* What a branch carries, whose last value is a reference; the others are checked and stay. */
+static bool branch_with_ref(struct validator *v, uint32_t label, uint32_t type)
+{
+    const uint32_t *types;
+    uint32_t count;
+    if (!label_types(v, label, &types, &count))
+        return false;
+    if (count == 0) {
+        (void)fail(v, ERR_INVALID, "type mismatch: label %u takes no reference", label);
+        return false;
+    }
+    return fits(v, type, types[count - 1], "the reference") && pop_list(v, types, count - 1) &&
+           push_list(v, types, count - 1);
+}
+
+static bool br_on_null(struct validator *v, const struct wasm_instr *instr)
+{
+    const uint32_t *types;
+    uint32_t type, count;
+    if (!pop_ref(v, &type))
+        return false;
+    if (instr->op == WASM_OP_BR_ON_NON_NULL)
+        return branch_with_ref(v, instr->index, type | WASM_NON_NULL);
+    return label_types(v, instr->index, &types, &count) && pop_list(v, types, count) &&
+           push_list(v, types, count) && push(v, type | WASM_NON_NULL);
+}
+
+static bool br_on_cast(struct validator *v, const struct wasm_instr *instr)
+{
+    uint32_t from = instr->type, to = instr->type2;
+    if (!resolve(v, &from) || !resolve(v, &to) || !fits(v, to, from, "the target of the cast") ||
+        !pop(v, from))
+        return false;
+    uint32_t rest = from | (wasm_type_is_nullable(to) ? WASM_NON_NULL : 0);
+    bool on_fail = instr->op == WASM_OP_BR_ON_CAST_FAIL;
+    return branch_with_ref(v, instr->index, on_fail ? rest : to) && push(v, on_fail ? to : rest);
+}
+
+/* ---- objects ----------------------------------------------------------------------------- */
+
+/* A field's type on the stack. */
+static uint32_t unpacked(uint32_t type)
+{
+    return type == WASM_I8 || type == WASM_I16 ? (uint32_t)WASM_I32 : type;
+}
+
+static const struct wasm_field *check_field(struct validator *v, const struct wasm_field *field,
+                                            bool is_get, bool is_plain)
+{
+    bool packed = field->type == WASM_I8 || field->type == WASM_I16;
+    if (is_get && packed == is_plain) {
+        (void)fail(v, ERR_INVALID, packed ? "type mismatch: a packed field wants _s or _u"
+                                          : "type mismatch: the field is not packed");
+        return NULL;
+    }
+    if (!is_get && !field->mutable_) {
+        (void)fail(v, ERR_INVALID, "immutable field or array");
+        return NULL;
+    }
+    return field;
+}
+
+static bool struct_op(struct validator *v, const struct wasm_instr *instr)
+{
+    const struct wasm_def_type *type = def_type(v, instr->index, WASM_DEF_STRUCT);
+    if (!type)
+        return false;
+    if (instr->op == WASM_OP_STRUCT_NEW) {
+        for (uint32_t i = type->field_count; i-- > 0;)
+            if (!pop(v, unpacked(type->fields[i].type)))
+                return false;
+        return push(v, type->value_types[1]);
+    }
+    if (instr->op == WASM_OP_STRUCT_NEW_DEFAULT) {
+        for (uint32_t i = 0; i < type->field_count; i++)
+            if (!wasm_type_is_defaultable(type->fields[i].type)) {
+                (void)fail(v, ERR_INVALID, "type mismatch: field %u has no default value", i);
+                return false;
+            }
+        return push(v, type->value_types[1]);
+    }
+    if (instr->index2 >= type->field_count) {
+        (void)fail(v, ERR_INVALID, "unknown field %u", instr->index2);
+        return false;
+    }
+    bool is_get = instr->op != WASM_OP_STRUCT_SET;
+    const struct wasm_field *field =
+        check_field(v, &type->fields[instr->index2], is_get, instr->op == WASM_OP_STRUCT_GET);
+    if (!field)
+        return false;
+    uint32_t value = unpacked(field->type);
+    return is_get ? pop(v, type->value_types[0]) && push(v, value)
+                  : pop(v, value) && pop(v, type->value_types[0]);
+}
+
+static bool is_plain_data(struct validator *v, uint32_t type)
+{
+    if (!wasm_type_is_ref(type))
+        return true;
+    (void)fail(v, ERR_INVALID, "type mismatch: array type is not numeric or vector");
+    return false;
+}
+
+static bool elem_fits(struct validator *v, uint32_t index, uint32_t type)
+{
+    const struct wasm_elem_def *elem = elem_at(v, index);
+    return elem && fits(v, elem->type, type, "the segment's type");
+}
+
+static bool pop_i32s(struct validator *v, unsigned count)
+{
+    while (count-- > 0)
+        if (!pop(v, WASM_I32))
+            return false;
+    return true;
+}
+
+static bool array_new_fixed(struct validator *v, uint32_t count, uint32_t value)
+{
+    for (; count > 0; count--) {
+        if (v->stack.count == v->height && v->frames.items[v->frames.count - 1].unreachable)
+            return true; /* as many as are wanted */
+        if (!pop(v, value))
+            return false;
+    }
+    return true;
+}
+
+static bool array_copy(struct validator *v, const struct wasm_instr *instr,
+                       const struct wasm_def_type *to)
+{
+    const struct wasm_def_type *from = def_type(v, instr->index2, WASM_DEF_ARRAY);
+    return from && fits(v, from->fields[0].type, to->fields[0].type, "the source's element") &&
+           pop_i32s(v, 2) && pop(v, from->value_types[0]) && pop_i32s(v, 1) &&
+           pop(v, to->value_types[0]);
+}
+
+static bool array_op(struct validator *v, const struct wasm_instr *instr)
+{
+    const struct wasm_def_type *type = def_type(v, instr->index, WASM_DEF_ARRAY);
+    if (!type)
+        return false;
+    const struct wasm_field *element = &type->fields[0];
+    uint32_t value = unpacked(element->type), ref = type->value_types[0];
+    uint32_t made = type->value_types[1];
+    bool is_get = instr->op == WASM_OP_ARRAY_GET || instr->op == WASM_OP_ARRAY_GET_S ||
+                  instr->op == WASM_OP_ARRAY_GET_U;
+    bool is_write = instr->op == WASM_OP_ARRAY_SET || instr->op == WASM_OP_ARRAY_FILL ||
+                    instr->op == WASM_OP_ARRAY_COPY || instr->op == WASM_OP_ARRAY_INIT_DATA ||
+                    instr->op == WASM_OP_ARRAY_INIT_ELEM;
+    if ((is_get || is_write) && !check_field(v, element, is_get, instr->op == WASM_OP_ARRAY_GET))
+        return false;
+    switch (instr->op) {
+    case WASM_OP_ARRAY_NEW:
+        return pop_i32s(v, 1) && pop(v, value) && push(v, made);
+    case WASM_OP_ARRAY_NEW_DEFAULT:
+        if (!wasm_type_is_defaultable(element->type)) {
+            (void)fail(v, ERR_INVALID, "type mismatch: the element has no default value");
+            return false;
+        }
+        return pop_i32s(v, 1) && push(v, made);
+    case WASM_OP_ARRAY_NEW_FIXED:
+        return array_new_fixed(v, instr->index2, value) && push(v, made);
+    case WASM_OP_ARRAY_NEW_DATA:
+        return is_plain_data(v, element->type) && check_data(v, instr->index2) && pop_i32s(v, 2) &&
+               push(v, made);
+    case WASM_OP_ARRAY_NEW_ELEM:
+        return elem_fits(v, instr->index2, element->type) && pop_i32s(v, 2) && push(v, made);
+    case WASM_OP_ARRAY_SET:
+        return pop(v, value) && pop_i32s(v, 1) && pop(v, ref);
+    case WASM_OP_ARRAY_FILL:
+        return pop_i32s(v, 1) && pop(v, value) && pop_i32s(v, 1) && pop(v, ref);
+    case WASM_OP_ARRAY_COPY:
+        return array_copy(v, instr, type);
+    case WASM_OP_ARRAY_INIT_DATA:
+        return is_plain_data(v, element->type) && check_data(v, instr->index2) && pop_i32s(v, 3) &&
+               pop(v, ref);
+    case WASM_OP_ARRAY_INIT_ELEM:
+        return elem_fits(v, instr->index2, element->type) && pop_i32s(v, 3) && pop(v, ref);
+    default: /* array.get and its kin */
+        return pop_i32s(v, 1) && pop(v, ref) && push(v, value);
+    }
+}
+
+/* From one hierarchy to the other; null stays null. */
+static bool convert(struct validator *v, uint32_t from, uint32_t to)
+{
+    uint32_t type;
+    return pop_ref(v, &type) && fits(v, type, from, "the operand") &&
+           push(v, to | (type & WASM_NON_NULL));
+}
+
 /* ---- instructions ------------------------------------------------------------------------ */
 
 static bool select_untyped(struct validator *v)
 {
-    uint8_t a, b;
+    uint32_t a, b;
     if (!pop(v, WASM_I32) || !pop_any(v, &b) || !pop_any(v, &a))
         return false;
-    uint8_t type = a == UNKNOWN ? b : a;
+    uint32_t type = a == UNKNOWN ? b : a;
     if (a != b && a != UNKNOWN && b != UNKNOWN) {
         (void)fail(v, ERR_INVALID, "type mismatch: the operands are %s and %s",
-                   wasm_type_name(a), wasm_type_name(b));
+                   type_name(v, a), type_name(v, b));
         return false;
     }
-    if ((type != UNKNOWN && type < WASM_V128) || (b != UNKNOWN && b < WASM_V128)) {
+    if (wasm_type_is_ref(a) || wasm_type_is_ref(b)) {
         (void)fail(v, ERR_INVALID, "type mismatch: select without a type on references");
         return false;
     }
@@ -507,7 +831,7 @@ static bool table_op(struct validator *v, const struct wasm_instr *instr)
     const struct wasm_table_def *table = table_at(v, instr->index);
     if (!table)
         return false;
-    uint8_t at = address_type(&table->limits);
+    uint32_t at = address_type(&table->limits);
     switch (instr->op) {
     case WASM_OP_TABLE_GET: return pop(v, at) && push(v, table->type);
     case WASM_OP_TABLE_SET: return pop(v, table->type) && pop(v, at);
@@ -518,12 +842,12 @@ static bool table_op(struct validator *v, const struct wasm_instr *instr)
         const struct wasm_table_def *from = table_at(v, instr->index2);
         if (!from)
             return false;
-        if (from->type != table->type) {
+        if (!wasm_type_matches(from->type, table->type)) {
             (void)fail(v, ERR_INVALID, "type mismatch: table of %s copied to table of %s",
-                       wasm_type_name(from->type), wasm_type_name(table->type));
+                       type_name(v, from->type), type_name(v, table->type));
             return false;
         }
-        uint8_t at_from = address_type(&from->limits);
+        uint32_t at_from = address_type(&from->limits);
         return pop(v, at == WASM_I64 ? at_from : at) && pop(v, at_from) && pop(v, at);
     }
     default: return false;
@@ -536,9 +860,9 @@ static bool table_init(struct validator *v, const struct wasm_instr *instr)
     const struct wasm_elem_def *elem = table ? elem_at(v, instr->index) : NULL;
     if (!elem)
         return false;
-    if (elem->type != table->type) {
+    if (!wasm_type_matches(elem->type, table->type)) {
         (void)fail(v, ERR_INVALID, "type mismatch: segment of %s into table of %s",
-                   wasm_type_name(elem->type), wasm_type_name(table->type));
+                   type_name(v, elem->type), type_name(v, table->type));
         return false;
     }
     return pop(v, WASM_I32) && pop(v, WASM_I32) && pop(v, address_type(&table->limits));
@@ -550,9 +874,8 @@ static bool special(struct validator *v, const struct wasm_instr *instr)
     struct wasm_functype type;
     const struct wasm_functype *callee;
     struct frame frame;
-    const uint8_t *types;
-    uint32_t count;
-    uint8_t a, b;
+    const uint32_t *types;
+    uint32_t count, a, b;
 
     switch (instr->op) {
     case WASM_OP_UNREACHABLE:
@@ -580,8 +903,7 @@ static bool special(struct validator *v, const struct wasm_instr *instr)
         /* An `if` without `else` passes its parameters through. */
         if (frame.op == WASM_OP_IF &&
             (frame.type.param_count != frame.type.result_count ||
-             (frame.type.param_count &&
-              memcmp(frame.type.params, frame.type.results, frame.type.param_count) != 0))) {
+             !lists_match(frame.type.params, frame.type.results, frame.type.param_count))) {
             (void)fail(v, ERR_INVALID, "type mismatch: if without else must give what it takes");
             return false;
         }
@@ -609,10 +931,14 @@ static bool special(struct validator *v, const struct wasm_instr *instr)
         return tail_call(v, func_type(v, instr->index));
     case WASM_OP_RETURN_CALL_INDIRECT:
         return tail_call(v, indirect_type(v, instr));
+    case WASM_OP_CALL_REF:
+        return call(v, ref_type(v, instr));
+    case WASM_OP_RETURN_CALL_REF:
+        return tail_call(v, ref_type(v, instr));
     case WASM_OP_THROW:
         if (!check_tag(v, instr->index))
             return false;
-        callee = &v->module->types[v->module->tags[instr->index].type_index];
+        callee = &v->module->types[v->module->tags[instr->index].type_index]->func;
         if (!pop_list(v, callee->params, callee->param_count))
             return false;
         set_unreachable(v);
@@ -627,14 +953,14 @@ static bool special(struct validator *v, const struct wasm_instr *instr)
     case WASM_OP_SELECT:
         return select_untyped(v);
     case WASM_OP_SELECT_T:
-        return pop(v, WASM_I32) && pop(v, instr->type) && pop(v, instr->type) &&
-               push(v, instr->type);
+        a = instr->type;
+        return resolve(v, &a) && pop(v, WASM_I32) && pop(v, a) && pop(v, a) && push(v, a);
     case WASM_OP_LOCAL_GET:
-        return check_local(v, instr->index, &a) && push(v, a);
+        return local_get(v, instr->index);
     case WASM_OP_LOCAL_SET:
-        return check_local(v, instr->index, &a) && pop(v, a);
+        return local_set(v, instr->index, &a);
     case WASM_OP_LOCAL_TEE:
-        return check_local(v, instr->index, &a) && pop(v, a) && push(v, a);
+        return local_set(v, instr->index, &a) && push(v, a);
     case WASM_OP_GLOBAL_GET:
     case WASM_OP_GLOBAL_SET: {
         if (instr->index >= v->module->global_count) {
@@ -664,16 +990,10 @@ static bool special(struct validator *v, const struct wasm_instr *instr)
             return false;
         return pop(v, a == WASM_I64 ? b : a) && pop(v, b) && pop(v, a);
     case WASM_OP_REF_NULL:
-        return push(v, instr->type);
+        a = instr->type;
+        return resolve(v, &a) && push(v, a);
     case WASM_OP_REF_IS_NULL:
-        if (!pop_any(v, &a))
-            return false;
-        if (a != UNKNOWN && a >= WASM_V128) {
-            (void)fail(v, ERR_INVALID, "type mismatch: expected a reference, found %s",
-                       wasm_type_name(a));
-            return false;
-        }
-        return push(v, WASM_I32);
+        return pop_ref(v, &a) && push(v, WASM_I32);
     case WASM_OP_REF_FUNC:
         if (!func_type(v, instr->index))
             return false;
@@ -681,7 +1001,43 @@ static bool special(struct validator *v, const struct wasm_instr *instr)
             (void)fail(v, ERR_INVALID, "undeclared function reference %u", instr->index);
             return false;
         }
-        return push(v, WASM_FUNCREF);
+        return push(v, v->module->types[v->module->funcs[instr->index].type_index]->value_types[1]);
+    case WASM_OP_REF_EQ:
+        return pop(v, WASM_EQREF) && pop(v, WASM_EQREF) && push(v, WASM_I32);
+    case WASM_OP_REF_AS_NON_NULL:
+        return pop_ref(v, &a) && push(v, a | WASM_NON_NULL);
+    case WASM_OP_BR_ON_NULL:
+    case WASM_OP_BR_ON_NON_NULL:
+        return br_on_null(v, instr);
+    case WASM_OP_BR_ON_CAST:
+    case WASM_OP_BR_ON_CAST_FAIL:
+        return br_on_cast(v, instr);
+    case WASM_OP_REF_TEST: case WASM_OP_REF_TEST_NULL:
+    case WASM_OP_REF_CAST: case WASM_OP_REF_CAST_NULL:
+        a = instr->type;
+        if (!resolve(v, &a) || !pop(v, wasm_type_top(a)))
+            return false;
+        return push(v, instr->op == WASM_OP_REF_TEST || instr->op == WASM_OP_REF_TEST_NULL
+                           ? (uint32_t)WASM_I32 : a);
+    case WASM_OP_STRUCT_NEW: case WASM_OP_STRUCT_NEW_DEFAULT: case WASM_OP_STRUCT_GET:
+    case WASM_OP_STRUCT_GET_S: case WASM_OP_STRUCT_GET_U: case WASM_OP_STRUCT_SET:
+        return struct_op(v, instr);
+    case WASM_OP_ARRAY_NEW: case WASM_OP_ARRAY_NEW_DEFAULT: case WASM_OP_ARRAY_NEW_FIXED:
+    case WASM_OP_ARRAY_NEW_DATA: case WASM_OP_ARRAY_NEW_ELEM: case WASM_OP_ARRAY_GET:
+    case WASM_OP_ARRAY_GET_S: case WASM_OP_ARRAY_GET_U: case WASM_OP_ARRAY_SET:
+    case WASM_OP_ARRAY_FILL: case WASM_OP_ARRAY_COPY: case WASM_OP_ARRAY_INIT_DATA:
+    case WASM_OP_ARRAY_INIT_ELEM:
+        return array_op(v, instr);
+    case WASM_OP_ARRAY_LEN:
+        return pop(v, WASM_ARRAYREF) && push(v, WASM_I32);
+    case WASM_OP_ANY_CONVERT_EXTERN:
+        return convert(v, WASM_EXTERNREF, WASM_ANYREF);
+    case WASM_OP_EXTERN_CONVERT_ANY:
+        return convert(v, WASM_ANYREF, WASM_EXTERNREF);
+    case WASM_OP_REF_I31:
+        return pop(v, WASM_I32) && push(v, WASM_I31REF | WASM_NON_NULL);
+    case WASM_OP_I31_GET_S: case WASM_OP_I31_GET_U:
+        return pop(v, WASM_I31REF) && push(v, WASM_I32);
     default:
         (void)fail(v, ERR_INVALID, "illegal opcode");
         return false;
@@ -690,7 +1046,7 @@ static bool special(struct validator *v, const struct wasm_instr *instr)
 
 /* Immediates of instructions with a fixed signature; *address is what "a" stands for. */
 static bool check_immediates(struct validator *v, const struct wasm_instr *instr,
-                             const struct wasm_op_info *info, uint8_t *address)
+                             const struct wasm_op_info *info, uint32_t *address)
 {
     switch ((enum wasm_imm)info->imm) {
     case WASM_IMM_MEMARG:
@@ -728,7 +1084,7 @@ static bool fixed(struct validator *v, const struct wasm_instr *instr,
 {
     static const uint8_t type_of[128] = {
         ['i'] = WASM_I32, ['I'] = WASM_I64, ['f'] = WASM_F32, ['F'] = WASM_F64, ['V'] = WASM_V128};
-    uint8_t address = 0;
+    uint32_t address = 0;
     if (info->imm != WASM_IMM_NONE && !check_immediates(v, instr, info, &address))
         return false;
     const char *p = info->operands;
@@ -812,12 +1168,14 @@ static inline bool quick(struct validator *v, const struct wasm_func_def *func,
         if (*next >= 0x80 || *next >= func->local_count)
             return false;
         q.operands[0] = func->local_types[*next];
+        if (q.operands[0] & WASM_NON_NULL)
+            return false;
         q.result = q.result ? q.operands[0] : 0;
         next++;
         break;
     }
     size_t count = v->stack.count;
-    uint8_t *top = v->stack.items + count;
+    uint32_t *top = v->stack.items + count;
     if (!next || count - v->height < q.count || count == v->stack.capacity ||
         (q.count > 0 && top[-1] != q.operands[q.count - 1]) ||
         (q.count > 1 && top[-2] != q.operands[0]))
@@ -847,19 +1205,26 @@ static void begin(struct validator *v, const struct wasm_func_def *func, const u
     v->func = func;
     v->instr_at = at;
     v->op_name = NULL;
-    v->stack.count = v->frames.count = 0;
+    v->stack.count = v->frames.count = v->is_set.count = v->set.count = 0;
     v->height = v->stack_max = v->label_max = 0;
 }
 
 static enum err validate_func(struct validator *v, struct wasm_func_def *func)
 {
-    const struct wasm_functype *type = &v->module->types[func->type_index];
+    const struct wasm_functype *type = &v->module->types[func->type_index]->func;
     const struct wasm_functype own = {.results = type->results,
                                       .result_count = type->result_count};
     const uint8_t *at = func->body, *end = func->body + func->body_bytes;
     struct wasm_instr instr = {0};
 
     begin(v, func, at);
+    if (func->has_unset_locals) {
+        if (!vec_reserve(NULL, &v->is_set, func->local_count))
+            return fail(v, ERR_MEMORY, "out of memory");
+        v->is_set.count = func->local_count;
+        memset(v->is_set.items, 0, func->local_count);
+        memset(v->is_set.items, 1, type->param_count);
+    }
     if (!push_frame(v, WASM_OP_BLOCK, &own))
         return v->err;
     while (v->frames.count > 0) {
@@ -895,7 +1260,7 @@ static enum err validate_func(struct validator *v, struct wasm_func_def *func)
 
 /* `globals_max`: how many globals the expression may see. Marks functions it names. */
 static enum err validate_const(struct validator *v, const struct wasm_const_expr *expr,
-                               uint8_t type, uint32_t globals_max)
+                               uint32_t type, uint32_t globals_max)
 {
     const struct wasm_functype own = {.results = one_type(type), .result_count = 1};
     struct wasm_instr instr = {.next = expr->code};
@@ -954,10 +1319,10 @@ static enum err validate_elem(struct validator *v, uint32_t index)
             return err_set(v->report, ERR_INVALID, "element segment %u: unknown table %u", index,
                            elem->table);
         const struct wasm_table_def *table = &m->tables[elem->table];
-        if (table->type != elem->type)
+        if (!wasm_type_matches(elem->type, table->type))
             return err_set(v->report, ERR_INVALID,
                            "element segment %u: type mismatch: %s into a table of %s", index,
-                           wasm_type_name(elem->type), wasm_type_name(table->type));
+                           type_name(v, elem->type), type_name(v, table->type));
         err = validate_const(v, &elem->offset, address_type(&table->limits), m->global_count);
     }
     for (uint32_t i = 0; i < elem->count && err == ERR_OK; i++) {
@@ -994,12 +1359,17 @@ static enum err validate_rest(struct validator *v)
         err = check_limits(v, &m->memories[i].limits, "memory", i, 1u << 16, 1ull << 48);
     for (uint32_t i = 0; i < m->table_count && err == ERR_OK; i++) {
         err = check_limits(v, &m->tables[i].limits, "table", i, UINT32_MAX, UINT64_MAX);
+        if (err == ERR_OK && !m->tables[i].has_init && i >= m->table_import_count &&
+            !wasm_type_is_defaultable(m->tables[i].type))
+            err = err_set(v->report, ERR_INVALID,
+                          "table %u: type mismatch: %s needs an initial value", i,
+                          type_name(v, m->tables[i].type));
         if (err == ERR_OK && m->tables[i].has_init)
             err = validate_const(v, &m->tables[i].init, m->tables[i].type,
                                  m->global_import_count);
     }
     for (uint32_t i = 0; i < m->tag_count && err == ERR_OK; i++)
-        if (m->types[m->tags[i].type_index].result_count != 0)
+        if (m->types[m->tags[i].type_index]->func.result_count != 0)
             err = err_set(v->report, ERR_INVALID, "tag %u: non-empty tag result type", i);
     for (uint32_t i = m->global_import_count; i < m->global_count && err == ERR_OK; i++)
         err = validate_const(v, &m->globals[i].init, m->globals[i].type, i);
@@ -1007,7 +1377,7 @@ static enum err validate_rest(struct validator *v)
         if (m->start >= m->func_count)
             return err_set(v->report, ERR_INVALID, "start function: unknown function %u",
                            m->start);
-        const struct wasm_functype *type = &m->types[m->funcs[m->start].type_index];
+        const struct wasm_functype *type = &m->types[m->funcs[m->start].type_index]->func;
         if (type->param_count || type->result_count)
             return err_set(v->report, ERR_INVALID,
                            "start function %u: it must take and give nothing", m->start);
@@ -1028,6 +1398,8 @@ enum err wasm_validate(struct wasm_module *module, struct report *report)
     enum err err = validate_rest(&v);
     vec_free(NULL, &v.stack);
     vec_free(NULL, &v.frames);
+    vec_free(NULL, &v.is_set);
+    vec_free(NULL, &v.set);
     return err;
 }
 
@@ -1041,5 +1413,7 @@ enum err wasm_validate_body(struct wasm_module *module, uint32_t index, struct r
     enum err err = validate_func(&v, func);
     vec_free(NULL, &v.stack);
     vec_free(NULL, &v.frames);
+    vec_free(NULL, &v.is_set);
+    vec_free(NULL, &v.set);
     return err;
 }

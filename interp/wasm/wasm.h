@@ -26,29 +26,47 @@ struct wasm_memory;
 struct wasm_table;
 struct wasm_global;
 struct wasm_tag;
+struct wasm_root;
 
 /* ---- types ------------------------------------------------------------------------------- */
 
-/* Value types by their binary encoding, so that decoding is a range check. */
+/* Value types: the low byte is the binary encoding. References to types that a module defines
+ * carry the type's number in the process above WASM_NON_NULL: equal types have equal numbers
+ * whichever module declares them, as long as a module or store holds them. */
 enum wasm_type {
     WASM_I32 = 0x7F,
     WASM_I64 = 0x7E,
     WASM_F32 = 0x7D,
     WASM_F64 = 0x7C,
     WASM_V128 = 0x7B,
+    WASM_NULLEXNREF = 0x74,
+    WASM_NULLFUNCREF = 0x73,
+    WASM_NULLEXTERNREF = 0x72,
+    WASM_NULLREF = 0x71,
     WASM_FUNCREF = 0x70,
     WASM_EXTERNREF = 0x6F,
+    WASM_ANYREF = 0x6E,
+    WASM_EQREF = 0x6D,
+    WASM_I31REF = 0x6C,
+    WASM_STRUCTREF = 0x6B,
+    WASM_ARRAYREF = 0x6A,
     WASM_EXNREF = 0x69,
+    WASM_NON_NULL = 0x100, /* added to a reference type */
 };
+
+static inline bool wasm_type_is_ref(uint32_t type)
+{
+    return (type & 0xFF) - 0x60 < 0x15; /* below the numbers */
+}
 
 struct wasm_functype {
     uint32_t param_count, result_count;
-    const uint8_t *params, *results; /* enum wasm_type, borrowed from the owner */
+    const uint32_t *params, *results; /* value types, borrowed from the owner */
 };
 
 enum wasm_kind { WASM_FUNC, WASM_TABLE, WASM_MEMORY, WASM_GLOBAL, WASM_TAG };
 
-/* One value. References are pointers, NULL = ref.null. i32 and f32 use the low 32 bits; the high
+/* One value. References are pointers, NULL = ref.null; see the section on references. i32 and f32 use the low 32 bits; the high
  * bits are unspecified. v128 takes two cells, low half first. */
 union wasm_value {
     uint32_t i32;
@@ -67,7 +85,7 @@ struct wasm_extern_type {
     enum wasm_kind kind;
     struct wasm_functype func;   /* WASM_FUNC, WASM_TAG */
     struct wasm_limits limits;   /* WASM_TABLE, WASM_MEMORY */
-    uint8_t type;                /* WASM_TABLE element, WASM_GLOBAL content */
+    uint32_t type;               /* WASM_TABLE element, WASM_GLOBAL content */
     bool mutable_;               /* WASM_GLOBAL */
 };
 
@@ -129,7 +147,7 @@ bool wasm_module_custom_section(const struct wasm_module *module, const char *na
 /* ---- stores ------------------------------------------------------------------------------ */
 
 struct wasm_store_limits {
-    uint64_t memory_bytes_max;   /* all linear memories together; 0 = 4 GiB */
+    uint64_t memory_bytes_max;   /* linear memories and objects together; 0 = 4 GiB */
     uint64_t table_elements_max; /* all tables together; 0 = 10,000,000 */
     uint64_t stack_bytes_max;    /* one thread's activation stack; 0 = 8 MiB */
     uint64_t objects_bytes;      /* a hint: what wasm_store_objects_bytes will be; 0 = unknown */
@@ -141,7 +159,8 @@ enum err wasm_store_create(const struct wasm_store_limits *limits, struct wasm_s
 /* Frees everything in it. No thread of it may be running. */
 void wasm_store_destroy(struct wasm_store *store);
 
-/* Bytes of linear memory now reserved by guests of this store, and everything else it costs. */
+/* Bytes of linear memory and of objects that guests of this store have now, and everything else
+ * that it costs. */
 uint64_t wasm_store_memory_bytes(const struct wasm_store *store);
 uint64_t wasm_store_overhead_bytes(const struct wasm_store *store);
 /* What its instances, functions and globals take, a part of the overhead. */
@@ -199,11 +218,11 @@ struct wasm_extern {
 };
 
 const struct wasm_functype *wasm_func_type(const struct wasm_func *func);
-struct wasm_global *wasm_global_create(struct wasm_store *store, uint8_t type, bool mutable_,
+struct wasm_global *wasm_global_create(struct wasm_store *store, uint32_t type, bool mutable_,
                                        union wasm_value value[2]);
 void wasm_global_get(const struct wasm_global *global, union wasm_value value[2]);
 struct wasm_memory *wasm_memory_create(struct wasm_store *store, struct wasm_limits limits);
-struct wasm_table *wasm_table_create(struct wasm_store *store, uint8_t type,
+struct wasm_table *wasm_table_create(struct wasm_store *store, uint32_t type,
                                      struct wasm_limits limits, void *init);
 uint64_t wasm_table_size(const struct wasm_table *table);
 void *wasm_table_get(const struct wasm_table *table, uint64_t index); /* NULL out of range too */
@@ -212,6 +231,45 @@ bool wasm_table_set(struct wasm_table *table, uint64_t index, void *ref);
 /* The memory's bytes now: borrowed, and valid only until guest code runs or the memory grows. */
 uint8_t *wasm_memory_data(const struct wasm_memory *memory);
 uint64_t wasm_memory_bytes(const struct wasm_memory *memory);
+
+/* ---- references -------------------------------------------------------------------------- */
+
+/* What a reference is depends on the hierarchy of its type:
+ *     func     a struct wasm_func
+ *     extern   the host's own pointer, or an object that a guest has passed off as one. A host's
+ *              pointer must have zeros in its upper 16 bits (as user space has), and is never followed
+ *     any      an object of the store's heap, or an i31
+ *     exn      opaque
+ * Objects are collected when nothing refers to them any more. Arguments and results of a running
+ * host function, and those of a thread between its calls, are kept; what a host stores elsewhere
+ * needs a root. Objects do not move. */
+
+enum wasm_ref_kind { WASM_REF_NULL, WASM_REF_I31, WASM_REF_STRUCT, WASM_REF_ARRAY, WASM_REF_HOST };
+/* Of a reference of the hierarchy of any; HOST: a host's pointer that a guest or
+ * wasm_ref_from_extern has brought there. */
+enum wasm_ref_kind wasm_ref_kind(const void *ref);
+void *wasm_ref_make_i31(int32_t value); /* the lower 31 bits */
+int32_t wasm_ref_get_i31(const void *ref);
+/* any.convert_extern and extern.convert_any. The first may collect; NULL when memory is out. */
+void *wasm_ref_from_extern(struct wasm_store *store, void *ref);
+void *wasm_ref_to_extern(void *ref);
+
+/* Of a structure or an array: how many fields or elements it has; one of them (`type` as declared,
+ * i8 and i16 come as an unsigned WASM_I32); false when there is none at `index`. */
+uint32_t wasm_object_count(const void *ref);
+bool wasm_object_get(const void *ref, uint32_t index, uint32_t *type, union wasm_value value[2]);
+/* False when there is none or it is immutable. The value must be of the field's type. */
+bool wasm_object_set(void *ref, uint32_t index, const union wasm_value value[2]);
+
+/* Keeps an object alive until it is destroyed, at the latest with the store. NULL when memory is
+ * out. */
+struct wasm_root *wasm_root_create(struct wasm_store *store, void *ref);
+void *wasm_root_ref(const struct wasm_root *root);
+void wasm_root_destroy(struct wasm_root *root);
+
+/* Collects now; bytes of memory that objects take, free room among them included. */
+void wasm_store_collect(struct wasm_store *store);
+uint64_t wasm_store_object_bytes(const struct wasm_store *store);
 
 /* ---- instances --------------------------------------------------------------------------- */
 

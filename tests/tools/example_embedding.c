@@ -57,7 +57,7 @@ static void call_sum(struct wasm_thread *thread, struct wasm_func *sum, uint32_t
 
 int main(void)
 {
-    static const uint8_t params[] = {WASM_I32};
+    static const uint32_t params[] = {WASM_I32};
     const struct wasm_functype log_type = {.param_count = 1, .params = params};
     const struct wasm_store_limits limits = {.memory_bytes_max = 1 << 20};
     struct report report = {0};

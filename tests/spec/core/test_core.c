@@ -152,7 +152,8 @@ static void make_spectest(struct runner *r)
 {
     static const struct {
         const char *name;
-        uint8_t params[2], count;
+        uint32_t params[2];
+        uint8_t count;
     } prints[] = {{"print", {0}, 0},
                   {"print_i32", {WASM_I32}, 1},
                   {"print_i64", {WASM_I64}, 1},
@@ -218,7 +219,7 @@ static void *host_ref(const json_t *value)
 }
 
 /* Writes a value's cells and returns how many. */
-static unsigned put_value(const json_t *value, union wasm_value cells[2])
+static unsigned put_value(struct runner *r, const json_t *value, union wasm_value cells[2])
 {
     const char *type = text_of(value, "type");
     cells[0].i64 = cells[1].i64 = 0;
@@ -231,8 +232,10 @@ static unsigned put_value(const json_t *value, union wasm_value cells[2])
     }
     if (strcmp(text_of(value, "value"), "null") == 0)
         cells[0].ref = NULL;
-    else if (strcmp(type, "externref") == 0 || strcmp(type, "hostref") == 0)
+    else if (strcmp(type, "externref") == 0)
         cells[0].ref = host_ref(json_object_get(value, "value"));
+    else if (strcmp(type, "hostref") == 0) /* an anyref */
+        cells[0].ref = wasm_ref_from_extern(r->store, host_ref(json_object_get(value, "value")));
     else if (strcmp(type, "i32") == 0 || strcmp(type, "f32") == 0)
         cells[0].i32 = (uint32_t)number(json_object_get(value, "value"));
     else
@@ -254,12 +257,12 @@ static bool number_matches(uint64_t found, const json_t *wanted, unsigned bits)
     return found == (number(wanted) & mask);
 }
 
-static bool value_matches(const json_t *wanted, uint8_t found_type,
+static bool value_matches(const json_t *wanted, uint32_t found_type,
                           const union wasm_value cells[2])
 {
     const char *type = text_of(wanted, "type");
     const json_t *value = json_object_get(wanted, "value");
-    bool is_ref = found_type < WASM_V128;
+    bool is_ref = wasm_type_is_ref(found_type);
     if (strcmp(type, "either") == 0) {
         size_t i;
         const json_t *one;
@@ -287,11 +290,24 @@ static bool value_matches(const json_t *wanted, uint8_t found_type,
         return is_ref && cells[0].ref == NULL;
     if (!is_ref || cells[0].ref == NULL)
         return false;
-    if (strcmp(type, "externref") == 0 && found_type != WASM_EXTERNREF)
-        return false;
-    if (strcmp(type, "funcref") == 0 && found_type != WASM_FUNCREF)
-        return false;
-    return !json_is_string(value) || cells[0].ref == host_ref(value);
+    if (strcmp(type, "externref") == 0)
+        return (found_type & 0xFF) == WASM_EXTERNREF &&
+               (!json_is_string(value) || cells[0].ref == host_ref(value));
+    bool is_defined = (found_type & 0xFF) < WASM_EXNREF; /* a type of the module */
+    if (strcmp(type, "funcref") == 0)
+        return (found_type & 0xFF) == WASM_FUNCREF || is_defined;
+    bool is_extern = (found_type & 0xFF) == WASM_EXTERNREF;
+    if (strcmp(type, "hostref") == 0)
+        return (is_extern ? cells[0].ref : wasm_ref_to_extern(cells[0].ref)) == host_ref(value);
+    /* The rest are kinds of objects. */
+    enum wasm_ref_kind kind = wasm_ref_kind(cells[0].ref);
+    if (strcmp(type, "i31ref") == 0)
+        return kind == WASM_REF_I31;
+    if (strcmp(type, "structref") == 0)
+        return kind == WASM_REF_STRUCT;
+    if (strcmp(type, "arrayref") == 0)
+        return kind == WASM_REF_ARRAY;
+    return strcmp(type, "eqref") == 0 && kind != WASM_REF_HOST;
 }
 
 /* ---- modules and calls ------------------------------------------------------------------- */
@@ -382,7 +398,7 @@ static void keep_instance(struct runner *r, struct wasm_instance *instance, cons
 struct outcome {
     const char *trap; /* NULL: it returned */
     union wasm_value values[64];
-    uint8_t types[32];
+    uint32_t types[32];
     unsigned count;
 };
 
@@ -412,7 +428,7 @@ static bool act(struct runner *r, const json_t *action, struct outcome *out)
     size_t i;
     const json_t *arg;
     json_array_foreach(json_object_get(action, "args"), i, arg)
-        at += put_value(arg, args + at);
+        at += put_value(r, arg, args + at);
     out->trap = run(r, object.of.func, args);
     if (out->trap)
         return true;

@@ -96,7 +96,7 @@ static struct wasm_func *export_func(struct world *world, const char *name)
 
 static void open_world(struct world *world, const struct wasm_store_limits *limits)
 {
-    static const uint8_t i32[1] = {WASM_I32}, i32_i64[2] = {WASM_I32, WASM_I64};
+    static const uint32_t i32[1] = {WASM_I32}, i32_i64[2] = {WASM_I32, WASM_I64};
     const struct wasm_functype one = {1, 1, i32, i32}, two = {2, 1, i32_i64, i32};
     *world = (struct world){0};
     assert_int_equal(wasm_store_create(limits, &world->store, NULL), ERR_OK);
@@ -336,7 +336,7 @@ static void test_moves(void **state)
     struct world world = {0}, other;
     open_world(&other, NULL);
     assert_int_equal(wasm_store_create(NULL, &world.store, NULL), ERR_OK);
-    static const uint8_t i32[1] = {WASM_I32};
+    static const uint32_t i32[1] = {WASM_I32};
     const struct wasm_functype one = {1, 1, i32, i32};
     struct wasm_extern imports[] = {
         {WASM_FUNC, {.func = wasm_func_create_host(world.store, &one, "add1", add1, NULL)}}};

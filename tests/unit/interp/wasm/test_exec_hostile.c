@@ -197,7 +197,7 @@ static enum wasm_host_result one(struct wasm_host_call *call, void *user)
     return WASM_HOST_DONE;
 }
 
-static const uint8_t i32_type[1] = {WASM_I32}, i32_i64_types[2] = {WASM_I32, WASM_I64};
+static const uint32_t i32_type[1] = {WASM_I32}, i32_i64_types[2] = {WASM_I32, WASM_I64};
 
 static uint32_t run_export(struct wasm_module *module, const char *name, uint32_t argument,
                            const char *trap)
