@@ -32,7 +32,7 @@ enum {
     REGION_BLOCKS = 16,
     FINE_CLASSES = 32,    /* of 16, 32, ... 512 bytes */
     BUDGET_MIN = 1 << 20, /* bytes allocated between collections, at least */
-    LIMIT_SHARE = 16,     /* of the limit must be free after a collection to go on */
+    LIMIT_SHARE = 16,     /* of a full heap must have been free for another collection */
     ARRAY_STRIDE = 256,   /* elements of an array that are noted at once */
 };
 
@@ -602,8 +602,14 @@ static bool make_room(struct wasm_store *store, uint64_t bytes)
     struct wasm_heap *heap = &store->objects;
     if (fits_limit(store, bytes))
         return true;
-    if (!may_collect(heap) || heap->taken_bytes < heap->bytes / LIMIT_SHARE)
+    if (!may_collect(heap))
         return false;
+    /* A guest that is refused traps, and leaves garbage: the next one gets another collection. */
+    if (heap->taken_bytes < heap->bytes / LIMIT_SHARE && !heap->refused) {
+        heap->refused = true;
+        return false;
+    }
+    heap->refused = false;
     wasm_heap_collect(store);
     return fits_limit(store, bytes);
 }

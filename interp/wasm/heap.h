@@ -67,6 +67,7 @@ struct wasm_heap {
         struct wasm_mark *items;
         size_t count, capacity;
     } marks;
+    bool refused;          /* the last allocation failed without a collection */
     bool overflowed;       /* an object is marked whose fields could not be noted */
     bool always_collect;   /* tests: at every allocation that may */
     unsigned no_collect;   /* > 0: values are where no root leads to */

@@ -52,8 +52,8 @@ static void put_def_type(struct buf *out, const struct wasm_module *m,
                          const struct wasm_def_type *type)
 {
     static const char *const kinds[] = {"", "struct", "array"};
-    if (!type->is_final)
-        buf_puts(out, "sub ");
+    if (!type->is_final || type->depth > 0)
+        buf_puts(out, type->is_final ? "sub final " : "sub ");
     if (type->depth > 0) {
         put_type(out, m, type->display[type->depth - 1]->value_types[0]);
         buf_putc(out, ' ');

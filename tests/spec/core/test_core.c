@@ -3,7 +3,9 @@
  * Runs the official WebAssembly test suites (tests/spec/core*.tar.xz, see tests/spec/README.md)
  * through the public interface of interp/wasm.
  *
- *     test_core [--validate-only] [--verbose] [PATH-PREFIX...]
+ *     test_core [--validate-only] [--collect] [--verbose] [PATH-PREFIX...]
+ *
+ * --collect collects objects at every allocation.
  *
  * Each JSON file runs in a process of its own, so that a crash costs one file. What
  * tests/spec/SKIPPED names is left out and counted apart. Failures are listed as
@@ -24,14 +26,14 @@
 #include "engine/base/file.h"
 #include "engine/base/map.h"
 #include "engine/base/vec.h"
-#include "interp/wasm/wasm.h"
+#include "interp/wasm/code.h"
 
 static const char *const suites[] = {"core2.0", "core3.0"};
 static const char skipped_list[] = "tests/spec/SKIPPED";
 enum { FILE_SECONDS_MAX = 300 };
 static const uint64_t fuel_max = 4000000000u;
 
-static bool validate_only, verbose;
+static bool validate_only, always_collect, verbose;
 
 /* ---- what is left out -------------------------------------------------------------------- */
 
@@ -658,6 +660,7 @@ static struct counts run_file(const char *path, const char *disk_path)
             fprintf(stderr, "no store: %s\n", r.report.text);
             exit(2);
         }
+        r.store->objects.always_collect = always_collect;
         make_spectest(&r);
     }
     json_t *object;
@@ -766,6 +769,7 @@ int main(int argc, char **argv)
     int first = 1;
     for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
         validate_only |= strcmp(argv[first], "--validate-only") == 0;
+        always_collect |= strcmp(argv[first], "--collect") == 0;
         verbose |= strcmp(argv[first], "--verbose") == 0;
     }
     const char *build = getenv("BUILD");
