@@ -235,6 +235,13 @@ int slow_call(struct wasm_regs *g)
     return settled(g, wasm_call_any(g, g->x->callee, g->R + g->p[1].a, g->p + CALL_WORDS));
 }
 
+int slow_call_subtype(struct wasm_regs *g)
+{
+    if (!wasm_def_type_matches(g->x->callee->type, g->x->types[(uint32_t)g->p[2].target]))
+        return settled(g, trap(g, TRAP_SIGNATURE));
+    return slow_call(g);
+}
+
 int slow_call_lazy(struct wasm_regs *g)
 {
     struct wasm_instance *instance = g->x->instance;

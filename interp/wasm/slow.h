@@ -75,6 +75,7 @@ static inline bool fits(uint64_t at, uint64_t count, uint64_t size)
 
 /* call.c */
 int slow_call(struct wasm_regs *g);      /* thread->callee, arguments at slot a */
+int slow_call_subtype(struct wasm_regs *g); /* likewise, whose type is not the one named */
 int slow_call_lazy(struct wasm_regs *g); /* own function imm, not translated yet */
 int slow_translate(struct wasm_regs *g);
 int slow_call_table(struct wasm_regs *g);
