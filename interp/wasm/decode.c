@@ -19,6 +19,7 @@ struct decoder {
     const char *section; /* for messages */
     enum err err;
     uint64_t local_budget; /* declared locals that may still be written out */
+    uint64_t super_budget; /* supertypes of all types together that may still be listed */
     /* The recursion group at hand: its types are those from group_first to before group_end. */
     uint32_t group_first, group_end;
     struct arena scratch; /* what is forgotten when the group is interned */
@@ -330,7 +331,8 @@ static struct wasm_field field(struct decoder *d)
 }
 
 /* The type at `index` of the module, which is the next one to be declared. */
-static struct wasm_type_decl sub_type(struct decoder *d, uint32_t index)
+static struct wasm_type_decl sub_type(struct decoder *d, uint32_t index,
+                                      const struct wasm_type_decl *group)
 {
     enum { SUB = 0x50, SUB_FINAL = 0x4F, FUNC = 0x60, STRUCT = 0x5F, ARRAY = 0x5E };
     struct wasm_type_decl decl = {.is_final = true};
@@ -346,11 +348,23 @@ static struct wasm_type_decl sub_type(struct decoder *d, uint32_t index)
             uint32_t super = u32(d);
             if (!d->err && super >= index)
                 fail(d, ERR_INVALID, where, "unknown type: a supertype must come first");
-            else if (!d->err && super >= d->group_first)
+            if (d->err)
+                return decl;
+            uint32_t depth = 1;
+            if (super >= d->group_first) {
                 decl.super = (super - d->group_first) << WASM_TYPE_NUMBER_SHIFT |
                              WASM_TYPE_RELATIVE;
-            else if (!d->err)
+                depth += group[super - d->group_first].depth;
+            } else {
                 decl.super = d->module->types[super]->value_types[0];
+                depth += d->module->types[super]->depth;
+            }
+            if (depth > WASM_SUPERTYPES_MAX || depth > d->super_budget) {
+                fail(d, ERR_LIMIT, where, "more supertypes than this build has");
+                return decl;
+            }
+            decl.depth = (uint8_t)depth;
+            d->super_budget -= depth;
         }
         where = d->at;
         form = byte(d);
@@ -404,7 +418,7 @@ static void recursion_group(struct decoder *d, uint32_t n, struct def_types *typ
     d->group_first = first;
     d->group_end = first + n;
     for (uint32_t i = 0; i < n && !d->err; i++)
-        decls[i] = sub_type(d, first + i);
+        decls[i] = sub_type(d, first + i, decls);
     d->group_first = d->group_end = 0;
     if (d->err || n == 0)
         return;
@@ -414,9 +428,8 @@ static void recursion_group(struct decoder *d, uint32_t n, struct def_types *typ
     }
     enum err err = wasm_types_intern(decls, n, types->items + first);
     if (err != ERR_OK) {
-        fail(d, err, where, err == ERR_LIMIT
-                                ? "more supertypes of a type, or types in all, than this build has"
-                                : "out of memory");
+        fail(d, err, where,
+             err == ERR_LIMIT ? "more types in all than this build has" : "out of memory");
         return;
     }
     types->count += n;
@@ -432,6 +445,7 @@ static void type_section(struct decoder *d)
 {
     uint32_t n = count(d, "types", 1, WASM_ITEMS_MAX);
     struct def_types types = {0};
+    d->super_budget = 2 * (uint64_t)d->module->byte_count + 10000;
     if (!vec_reserve(NULL, &types, n + 1u))
         fail_memory(d);
     for (uint32_t i = 0; i < n && !d->err; i++) {

@@ -245,10 +245,10 @@ static struct wasm_def_type *make_type(const struct wasm_type_group *group,
                                        const struct wasm_type_decl *decl)
 {
     const struct wasm_def_type *super = super_of(group, decl);
-    uint32_t depth = super ? super->depth + 1u : 0;
-    uint32_t display = depth + 1 > WASM_DISPLAY_MIN ? depth + 1 : WASM_DISPLAY_MIN;
+    uint32_t depth = decl->depth;
+    CHECK(depth == (super ? super->depth + 1u : 0) && depth <= WASM_SUPERTYPES_MAX);
     size_t words = (size_t)decl->func.param_count + decl->func.result_count + decl->field_count;
-    size_t bytes = sizeof(struct wasm_def_type) + display * sizeof(void *) +
+    size_t bytes = sizeof(struct wasm_def_type) + (depth + 1) * sizeof(void *) +
                    decl->field_count * sizeof(struct wasm_field) + words * sizeof(uint32_t);
     struct wasm_def_type *type = mem_calloc(NULL, 1, bytes);
     if (!type)
@@ -256,7 +256,6 @@ static struct wasm_def_type *make_type(const struct wasm_type_group *group,
     type->kind = decl->kind;
     type->is_final = decl->is_final;
     type->depth = (uint8_t)depth;
-    type->display_count = (uint8_t)display;
     for (uint32_t i = 0; i < depth; i++)
         type->display[i] = super->display[i];
     type->display[depth] = type;
@@ -268,7 +267,7 @@ static void fill_type(const struct wasm_type_group *group, struct wasm_def_type 
                       const struct wasm_type_decl *decl)
 {
     struct wasm_field *fields =
-        (struct wasm_field *)(void *)(type->display + type->display_count);
+        (struct wasm_field *)(void *)(type->display + type->depth + 1);
     uint32_t *words = (uint32_t *)(void *)(fields + decl->field_count);
     uint32_t *params = words, *results = params + decl->func.param_count;
     uint32_t *refs = results + decl->func.result_count;
@@ -320,11 +319,6 @@ static enum err make_group(const struct wasm_type_decl *decls, uint32_t count,
     group->key_bytes = key_bytes;
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < count && err == ERR_OK; i++) {
-        const struct wasm_def_type *super = super_of(group, &decls[i]);
-        if (super && super->depth >= WASM_SUPERTYPES_MAX) {
-            err = ERR_LIMIT;
-            break;
-        }
         struct wasm_def_type *type = make_type(group, &decls[i]);
         if (!type) {
             err = ERR_MEMORY;

@@ -34,7 +34,6 @@ enum {
     WASM_TYPE_NUMBER_SHIFT = 9,
     WASM_TYPE_NUMBER_MAX = (1 << 22) - 1,
     WASM_SUPERTYPES_MAX = 63,
-    WASM_DISPLAY_MIN = 8,
 };
 
 struct wasm_field {
@@ -47,8 +46,7 @@ struct wasm_def_type {
     struct wasm_functype func; /* first: what the public interface hands out */
     uint8_t kind;              /* enum wasm_def_kind */
     bool is_final;
-    uint8_t depth;         /* how many supertypes */
-    uint8_t display_count; /* > depth */
+    uint8_t depth; /* how many supertypes */
     uint32_t value_types[2]; /* (ref null this), (ref this) */
     uint32_t field_count;    /* of an array: 1 */
     uint32_t bytes;          /* of a structure, its head included; of an array's element */
@@ -56,7 +54,7 @@ struct wasm_def_type {
     const struct wasm_field *fields;
     const uint32_t *ref_offsets; /* [ref_count]; the lowest bit: a host's reference may be there */
     struct wasm_type_group *group;
-    /* [display_count]: the supertype at each depth, itself at its own, then NULL. */
+    /* [depth + 1]: the supertype at each depth, then itself. */
     const struct wasm_def_type *display[];
 };
 
@@ -64,14 +62,15 @@ struct wasm_def_type {
 struct wasm_type_decl {
     uint8_t kind;
     bool is_final;
+    uint8_t depth;  /* 0 without a supertype, else one more than that has */
     uint32_t super; /* a (ref null ...) of it, 0 = none */
     struct wasm_functype func;
     uint32_t field_count;
     const struct wasm_field *fields; /* offsets are not looked at */
 };
 
-/* One reference to the group for the caller; `out` gets its types. ERR_MEMORY; ERR_LIMIT when
- * supertypes lie too deep or the process has too many types. */
+/* One reference to the group for the caller; `out` gets its types. ERR_MEMORY; ERR_LIMIT when the
+ * process has too many types. */
 enum err wasm_types_intern(const struct wasm_type_decl *decls, uint32_t count,
                            const struct wasm_def_type **out) ERR_MUST_USE;
 void wasm_type_release(struct wasm_type_group *group);
@@ -107,7 +106,7 @@ static inline bool wasm_def_type_matches(const struct wasm_def_type *sub,
                                          const struct wasm_def_type *super)
 {
     return sub == super ||
-           (super->depth < sub->display_count && sub->display[super->depth] == super);
+           (super->depth < sub->depth && sub->display[super->depth] == super);
 }
 /* Bytes that a field of this type takes in an object. */
 uint32_t wasm_type_storage_bytes(uint32_t type);

@@ -1,11 +1,12 @@
 /* links: interp/wasm
  *
  * Any bytes as a core module: decode, validate; a module without imports is instantiated and each
- * of its exported functions runs with a little fuel and memory. */
+ * of its exported functions runs with a little fuel and memory; every other size of module with a
+ * collection of objects at each allocation. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "interp/wasm/wasm.h"
+#include "interp/wasm/code.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,7 +30,7 @@ static void run(struct wasm_store *store, struct wasm_func *func)
     wasm_thread_destroy(thread);
 }
 
-static void execute(struct wasm_module *module)
+static void execute(struct wasm_module *module, bool always_collect)
 {
     static const struct wasm_store_limits limits = {
         .memory_bytes_max = 4 << 20, .table_elements_max = 10000, .stack_bytes_max = 256 << 10};
@@ -37,6 +38,7 @@ static void execute(struct wasm_module *module)
     struct wasm_instance *instance;
     if (wasm_store_create(&limits, &store, NULL) != ERR_OK)
         return;
+    store->objects.always_collect = always_collect;
     if (wasm_instance_create(store, module, NULL, 0, &instance, NULL) == ERR_OK) {
         struct wasm_func *start = wasm_instance_start_func(instance);
         if (start)
@@ -66,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     if (wasm_module_import_count(module) == 0)
-        execute(module);
+        execute(module, size % 2);
     wasm_module_unref(module);
     return 0;
 }
