@@ -341,11 +341,14 @@ bool wasm_instance_elements(struct wasm_instance *instance, uint32_t elem, uint6
                             uint64_t count, void **to)
 {
     const struct wasm_elem_def *def = &instance->module->elems[elem];
+    if (def->funcs) {
+        for (uint64_t i = 0; i < count; i++)
+            to[i] = wasm_instance_func(instance, def->funcs[from + i]);
+        return true;
+    }
     for (uint64_t i = 0; i < count; i++) {
         union wasm_value value[2];
-        if (def->funcs)
-            value[0].ref = wasm_instance_func(instance, def->funcs[from + i]);
-        else if (instance->elem_items[elem])
+        if (instance->elem_items[elem])
             value[0].ref = instance->elem_items[elem][from + i];
         else if (!evaluate(instance, &def->exprs[from + i], value))
             return false;
