@@ -22,8 +22,9 @@
  * instruction, whatever the path. It is checked (sign of `fuel`) by taken branches and calls.
  * Bulk instructions cost one unit more for each BULK_BYTES_PER_UNIT they touch, memory.grow and
  * allocations the same (which pays for the collector's work, too: heap.h); fills, copies and
- * initialisations stop within when the slice is used up. Before a loop whose head's potential is over POTENTIAL_MAX a `charge` instruction resets it,
- * which bounds the overshoot to the straight line behind the last check. */
+ * initialisations stop within when the slice is used up. Before a loop whose head's potential is
+ * over POTENTIAL_MAX a `charge` instruction resets it, which bounds the overshoot to the straight
+ * line behind the last check. */
 #ifndef INTERP_WASM_CODE_H
 #define INTERP_WASM_CODE_H
 

@@ -456,7 +456,7 @@ static void type_section(struct decoder *d)
         }
         recursion_group(d, group, &types);
     }
-    /* From here on the types lie in the module's arena; also after an error, since it holds them. */
+    /* From here on they lie in the module's arena; also after an error, since it holds them. */
     if (types.count > 0) {
         d->module->types = arena_alloc(&d->module->arena, types.count * sizeof *types.items);
         if (d->module->types) {

@@ -19,7 +19,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/base/check.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
 #include "interp/wasm/code.h"

@@ -1395,6 +1395,8 @@ enum err wasm_validate(struct wasm_module *module, struct report *report)
 {
     struct validator v = {.module = module, .report = report};
     quick_init(&v);
+    if (!vec_reserve(NULL, &v.stack, 64)) /* the quick way computes with its address */
+        return err_set(report, ERR_MEMORY, "out of memory validating a module");
     enum err err = validate_rest(&v);
     vec_free(NULL, &v.stack);
     vec_free(NULL, &v.frames);
