@@ -217,7 +217,8 @@ static struct walk walk_start(const struct wasm_thread *thread)
                         .is_exact = true};
     if (walk.p == wasm_translate_code) { /* the frame of a function that has no code yet */
         const struct wasm_func_def *def = &thread->instance->module->funcs[thread->translated];
-        const struct wasm_functype *type = thread->instance->program->types[def->type_index];
+        const struct wasm_functype *type =
+            &thread->instance->module->types[def->type_index]->func;
         const union wasm_value *record =
             walk.R + wasm_type_slots(type->params, type->param_count);
         walk.p = record[0].ref;
