@@ -30,6 +30,7 @@ else
 CFLAGS_simd/avx2 := -mavx2 -mfma -mf16c
 CFLAGS_simd/avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 CFLAGS_simd/vnni := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
+CFLAGS_simd/amx := $(CFLAGS_simd/vnni) -mamx-tile -mamx-int8
 endif
 CFLAGS_engine/forward := -fopenmp
 CFLAGS_models/train := -O3 -fno-math-errno -fno-trapping-math

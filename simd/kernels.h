@@ -10,6 +10,7 @@ void simd_fill_scalar(struct simd_table *table);
 void simd_fill_avx2(struct simd_table *table);
 void simd_fill_avx512(struct simd_table *table);
 void simd_fill_vnni(struct simd_table *table);
+void simd_fill_amx(struct simd_table *table); /* what it lacks, it takes from the table */
 #elif defined(__aarch64__)
 void simd_fill_neon(struct simd_table *table);
 void simd_fill_dotprod(struct simd_table *table);

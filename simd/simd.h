@@ -87,14 +87,14 @@ static inline size_t simd_align64(size_t bytes)
 /* Each level has what is below it of its own machine: x86-64 or arm64. */
 enum simd_level {
     SIMD_SCALAR,
-    SIMD_AVX2, SIMD_AVX512, SIMD_VNNI,
+    SIMD_AVX2, SIMD_AVX512, SIMD_VNNI, SIMD_AMX,
     SIMD_NEON, SIMD_DOTPROD,
     SIMD_LEVEL_COUNT,
 };
 
 struct simd_table {
     enum simd_level level;
-    const char *name; /* "scalar", "avx2", "avx512", "vnni", "neon", "dotprod" */
+    const char *name; /* "scalar", "avx2", "avx512", "vnni", "amx", "neon", "dotprod" */
 
     /* y[a * y_stride + row] = dot(weights row, activation row a) for the 16 rows of each panel in
      * [panel_begin, panel_end) and a in [0, act_count). Rows past weights->rows are written too

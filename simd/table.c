@@ -5,7 +5,11 @@
 
 #include "simd/kernels.h"
 
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
 
@@ -21,6 +25,7 @@ static const struct {
     {SIMD_AVX2, "avx2", simd_fill_avx2},
     {SIMD_AVX512, "avx512", simd_fill_avx512},
     {SIMD_VNNI, "vnni", simd_fill_vnni},
+    {SIMD_AMX, "amx", simd_fill_amx},
 #elif defined(__aarch64__)
     {SIMD_NEON, "neon", simd_fill_neon},
     {SIMD_DOTPROD, "dotprod", simd_fill_dotprod},
@@ -31,6 +36,21 @@ enum { LEVELS = sizeof levels / sizeof levels[0] };
 static struct simd_table tables[LEVELS];
 static unsigned count, chosen; /* levels that this CPU has; the one that is used */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+#if defined(__x86_64__)
+/* Does the CPU have tiles of int8, and does the kernel let this process use them? It keeps their
+ * 8 KiB per thread only for processes that ask (Linux 5.16, arch_prctl). */
+static bool amx_granted(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, GET_PERMISSION = 0x1022, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    unsigned long granted = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 24 & 1) || !(d >> 25 & 1))
+        return false; /* amx-tile, amx-int8 */
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0 &&
+           syscall(SYS_arch_prctl, GET_PERMISSION, &granted) == 0 && (granted >> TILE_DATA & 1);
+}
+#endif
 
 static bool cpu_has(enum simd_level level)
 {
@@ -44,6 +64,8 @@ static bool cpu_has(enum simd_level level)
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     case SIMD_VNNI:
         return __builtin_cpu_supports("avx512vnni");
+    case SIMD_AMX:
+        return amx_granted();
 #elif defined(__aarch64__)
     case SIMD_NEON:
         return true;

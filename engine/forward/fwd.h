@@ -67,7 +67,7 @@ void fwd_parallel(struct fwd *fwd, uint32_t count, void (*work)(void *user, uint
                   void *user);
 
 uint32_t fwd_thread_count(const struct fwd *fwd);
-/* The instruction set in use: "scalar", "avx2", "avx512", "vnni". */
+/* The instruction set in use: "scalar", "avx2", "avx512", "vnni", "amx". */
 const char *fwd_simd_name(const struct fwd *fwd);
 
 #endif

@@ -1,6 +1,6 @@
 /* links: simd
  * Every kernel of every instruction set this CPU has, against the scalar kernel, bit for bit.
- * With --bench: the time of the same products, per level. */
+ * With --bench [LEVEL]: the speed of such products, per level. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -179,14 +179,17 @@ static void compare_levels(const struct problem *p)
 static void products_equal_scalar(void **state)
 {
     (void)state;
-    static const uint32_t act_counts[] = {1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 17, 29};
+    static const uint32_t act_counts[] = {1,  2,  3,  4,  5,  7,  8,  11, 12,
+                                           13, 16, 17, 24, 25, 29, 32, 48, 57};
     for (int type = 0; type < SIMD_TYPE_COUNT; type++) {
         uint32_t block = simd_act_of((enum simd_type)type) == SIMD_ACT_F32   ? 1
                          : simd_act_of((enum simd_type)type) == SIMD_ACT_Q32 ? 32
                                                                              : 256;
         for (unsigned i = 0; i < sizeof act_counts / sizeof *act_counts; i++) {
             uint32_t rows = 16 * (1 + random_u32() % 6) - random_u32() % 9;
-            uint32_t columns = block == 1 ? 1 + random_u32() % 200 : block * (1 + random_u32() % 5);
+            uint32_t columns = block == 1    ? 1 + random_u32() % 200
+                               : block == 32 ? 32 * (1 + random_u32() % 40)
+                                             : 256 * (1 + random_u32() % 5);
             struct problem p = problem_make((enum simd_type)type, rows, columns, act_counts[i]);
             compare_levels(&p);
             problem_free(&p);
@@ -413,12 +416,14 @@ static void exp_is_accurate(void **state)
     assert_true(simd_expf(1000) > 3e38f);
 }
 
-static void bench(void)
+static void bench(const char *only)
 {
     static const uint32_t act_counts[] = {1, 2, 4, 8, 16, 64, 512};
     for (int level = SIMD_SCALAR + 1; level < SIMD_LEVEL_COUNT; level++) {
         const struct simd_table *table = simd_table_at((enum simd_level)level);
-        for (int type = 0; table && type < SIMD_TYPE_COUNT; type++) {
+        if (!table || (only && strcmp(only, table->name) != 0))
+            continue;
+        for (int type = 0; type < SIMD_TYPE_COUNT; type++) {
             printf("%-7s %-5s 1024 x 3072, Gop/s at", table->name, type_names[type]);
             struct problem p = problem_make((enum simd_type)type, 3072, 1024, 512);
             float *y = mem_map(512 * 3072 * 4);
@@ -447,7 +452,7 @@ static void bench(void)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
-        bench();
+        bench(argc > 2 ? argv[2] : NULL);
         return 0;
     }
     const struct CMUnitTest tests[] = {
