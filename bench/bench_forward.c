@@ -3,7 +3,8 @@
  *   bench_forward MODEL.gguf [threads=N] [prompt=512] [tokens=32] [depth=0] [runs=3] [batch=1,4,16]
  * The ceilings are measured first, by the same threads: bytes read from memory per second, and int8
  * or float multiply-adds per second in registers. Decode counts the bytes of the weights in the
- * file, prefill two operations per weight and token (attention not counted). */
+ * file and of the KV entries that a step reads, prefill two operations per weight and token
+ * (attention not counted). */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -265,8 +266,11 @@ int main(int argc, char **argv)
             speeds[i] = tokens * s.count / seconds_since(begin);
         }
         double speed = median(speeds, runs);
-        printf("decode x%-3u: %8.1f tok/s  %5.1f %% of the bandwidth for the weights\n", batches[b],
-               speed, speed / batches[b] * weight_bytes / bandwidth * 1e-7);
+        double kv_bytes = ((double)depth + tokens / 2.0) * batches[b] *
+                          (double)fwd_page_bytes(model, PAGE_TOKENS) / PAGE_TOKENS;
+        printf("decode x%-3u: %8.1f tok/s  %5.1f %% of the bandwidth for weights and KV\n",
+               batches[b], speed,
+               speed / batches[b] * (weight_bytes + kv_bytes) / bandwidth * 1e-7);
     }
     fwd_destroy(fwd);
     model_close(model);
