@@ -54,6 +54,9 @@ struct tile_config {
     uint8_t rows[16];
 };
 
+/* The compiler does not know all that the tile instructions read. */
+INLINE void memory_barrier(const void *read) { __asm__ volatile("" ::"r"(read) : "memory"); }
+
 /* Tiles 0 and 1 are sums, 2 and 3 activations, 4 and 5 weights of blocks of `columns`. */
 static void configure(uint32_t columns)
 {
@@ -62,11 +65,9 @@ static void configure(uint32_t columns)
         config.row_bytes[i] = i / 2 == 1 ? (uint16_t)columns : 64;
         config.rows[i] = i / 2 == 2 ? (uint8_t)(columns / 4) : ROWS;
     }
+    memory_barrier(&config);
     _tile_loadconfig(&config);
 }
-
-/* The compiler does not know what tile loads read. */
-INLINE void memory_barrier(void) { __asm__ volatile("" ::: "memory"); }
 
 typedef int32_t dots_tile[ROWS][SIMD_LANES];
 
@@ -350,7 +351,7 @@ INLINE void matmul(enum simd_type type, const struct simd_weights *w, uint32_t p
             size_t end = w->columns - begin < CHUNK_COLUMNS ? w->columns : begin + CHUNK_COLUMNS;
             for (uint32_t i = 0; i < panels; i++)
                 unpack(type, w, p + i, begin, end, &unpacked[i]);
-            memory_barrier();
+            memory_barrier(unpacked);
             for (uint32_t a = 0; a < tiled; a += ROWS) {
                 char *row = simd_act_row(acts, act_stride, a);
                 size_t scale_at = simd_align64(w->columns) + begin / scale_columns * 4;
@@ -361,7 +362,7 @@ INLINE void matmul(enum simd_type type, const struct simd_weights *w, uint32_t p
                 if (a == whole) {
                     x = pad_rows(&padded, &x, rest, end - begin, scale_columns,
                                  type == SIMD_Q4_K);
-                    memory_barrier();
+                    memory_barrier(&padded);
                     for (uint32_t i = 0; i < panels; i++)
                         multiply(type, &unpacked[i], &x, end - begin, begin == 0,
                                  padded.y[i][0], SIMD_LANES);
