@@ -1,6 +1,7 @@
 /* links: engine/forward
  * Prefill and decode of a model, with the share of the machine's ceiling that it reaches:
  *   bench_forward MODEL.gguf [threads=N] [prompt=512] [tokens=32] [depth=0] [runs=3] [batch=1,4,16]
+ *                            [kv_bits=16]
  * The ceilings are measured first, by the same threads: bytes read from memory per second, and int8
  * or float multiply-adds per second in registers. Decode counts the bytes of the weights in the
  * file and of the KV entries that a step reads, prefill two operations per weight and token
@@ -185,7 +186,7 @@ int main(int argc, char **argv)
     struct fwd *fwd;
     if (argc < 2 || model_open(argv[1], &model, &report)) {
         fprintf(stderr, "bench_forward MODEL.gguf [threads=N] [prompt=512] [tokens=32] [depth=0] "
-                        "[runs=3] [batch=1,4,16]\n%s\n", report.text);
+                        "[runs=3] [batch=1,4,16] [kv_bits=16]\n%s\n", report.text);
         return 2;
     }
     uint32_t prompt = option(argc, argv, "prompt", 512), tokens = option(argc, argv, "tokens", 32);
@@ -206,7 +207,8 @@ int main(int argc, char **argv)
     uint32_t pages_each = (longest + PAGE_TOKENS - 1) / PAGE_TOKENS;
     runs = runs < 1 ? 1 : runs > 64 ? 64 : runs;
     struct fwd_config config = {.threads = option(argc, argv, "threads", 0),
-                                .page_tokens = PAGE_TOKENS, .page_count = pages_each * widest};
+                                .page_tokens = PAGE_TOKENS, .page_count = pages_each * widest,
+                                .kv_bits = option(argc, argv, "kv_bits", 16)};
     uint64_t begin = clock_now_ns();
     if (fwd_create(model, &config, &fwd, &report)) {
         fprintf(stderr, "%s\n", report.text);
@@ -267,7 +269,8 @@ int main(int argc, char **argv)
         }
         double speed = median(speeds, runs);
         double kv_bytes = ((double)depth + tokens / 2.0) * batches[b] *
-                          (double)fwd_page_bytes(model, PAGE_TOKENS) / PAGE_TOKENS;
+                          (double)fwd_page_bytes(model, config.kv_bits, PAGE_TOKENS) /
+                          PAGE_TOKENS;
         printf("decode x%-3u: %8.1f tok/s  %5.1f %% of the bandwidth for weights and KV\n",
                batches[b], speed,
                speed / batches[b] * (weight_bytes + kv_bytes) / bandwidth * 1e-7);

@@ -22,7 +22,8 @@ enum { MANIFEST_BYTES_MAX = 1 << 20, WASM_BYTES_MAX = 256 << 20, INPUT_BYTES_MAX
 enum { STREAMED_BYTES_MAX = 16 << 20 };
 
 struct run_options {
-    const char *path, *manifest, *config, *port, *input, *model, *quantize, *threads, *seed;
+    const char *path, *manifest, *config, *port, *input, *model, *quantize, *threads, *kv_bits;
+    const char *seed;
     const char *token_budget, *fuel, *network;
     bool show_stdout, debug, quiet, json, interactive;
     const char *name; /* of the inferlet, NULL with --path */
@@ -179,6 +180,7 @@ static bool read_options(struct run_options *options, int argc, char **argv, int
         {"config", 'c', NULL, &options->config, "INI", "Configuration ($PIE_HOME/config.ini)"},
         {"port", 0, NULL, &options->port, "N", "Accepted; this engine opens no port to run"},
         {"threads", 0, NULL, &options->threads, "N", "Compute threads (default: all we may use)"},
+        {"kv-bits", 0, NULL, &options->kv_bits, "N", "Bits of a number in the KV cache: 16 or 8"},
         {"seed", 0, NULL, &options->seed, "N", "Seed of samplers without one (default 42)"},
         {"token-budget", 0, NULL, &options->token_budget, "N", "Most tokens it may feed"},
         {"fuel", 0, NULL, &options->fuel, "N", "Most WebAssembly instructions it may use"},
@@ -306,10 +308,12 @@ static int configure(const struct run_options *options, struct engine_config *co
     if (config_read(options->config, config, file, &report))
         return complain(&report);
     unsigned long long threads = config->threads;
+    unsigned long long kv_bits = config->kv_bits;
     unsigned long long seed = config->seed;
     unsigned long long budget = config->token_budget;
     unsigned long long fuel = config->guest_fuel_max;
     if (!number_option("threads", options->threads, 1, 1024, &threads) ||
+        !number_option("kv-bits", options->kv_bits, 8, 16, &kv_bits) ||
         !number_option("seed", options->seed, 0, UINT64_MAX, &seed) ||
         !number_option("token-budget", options->token_budget, 1, UINT64_MAX, &budget) ||
         !number_option("fuel", options->fuel, 1, UINT64_MAX, &fuel) ||
@@ -328,6 +332,7 @@ static int configure(const struct run_options *options, struct engine_config *co
                        : file->quantize[0] ? file->quantize
                                            : NULL;
     config->threads = (uint32_t)threads;
+    config->kv_bits = (uint32_t)kv_bits;
     config->seed = seed;
     config->token_budget = budget;
     config->guest_fuel_max = fuel;

@@ -35,6 +35,7 @@ static const struct key keys[] = {
     {"engine", "threads", KEY_U32, CONFIG(threads)},
     {"engine", "page_tokens", KEY_U32, CONFIG(page_tokens)},
     {"engine", "page_count", KEY_U32, CONFIG(page_count)},
+    {"engine", "kv_bits", KEY_U32, CONFIG(kv_bits)},
     {"engine", "batch_tokens", KEY_U32, CONFIG(batch_tokens_max)},
     {"engine", "batch_requests", KEY_U32, CONFIG(batch_requests_max)},
     {"engine", "seed", KEY_U64, CONFIG(seed)},

@@ -2,7 +2,7 @@
  * unknown section or key is, with its line.
  *
  *     [model]    path = FILE.gguf | FOLDER | name = NAME; quantize = Q8_0 (float weights, in memory)
- *     [engine]   threads page_tokens page_count batch_tokens batch_requests seed
+ *     [engine]   threads page_tokens page_count kv_bits batch_tokens batch_requests seed
  *     [runtime]  memory_mb fuel token_budget processes allow_fs allow_network
  *                network_allowed_hosts = * | ADDRESS[/BITS][:PORT[-LAST]] ...
  *     [registry] url = https://HOST | FOLDER   trusted_keys = KEY, KEY   signing_key = FILE

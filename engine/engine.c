@@ -168,6 +168,7 @@ static enum err open_model(struct engine *engine, const struct engine_config *co
         .threads = config->threads,
         .page_tokens = config->page_tokens,
         .page_count = config->page_count,
+        .kv_bits = config->kv_bits,
         .tokens_max = config->batch_tokens_max,
         .requests_max = config->batch_requests_max,
         .wake = rt_bell_ring,

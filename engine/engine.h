@@ -27,6 +27,7 @@ struct engine_config {
     uint32_t threads;         /* compute threads; 0 = as many as we may really use */
     uint32_t page_tokens;     /* tokens of a KV page; 0 = 32 */
     uint32_t page_count;      /* 0 = chosen from the memory that is there */
+    uint32_t kv_bits;         /* of a number in the KV pages: 16 (F16; also 0) or 8 (Q8_0) */
     uint32_t batch_tokens_max;   /* rows of one step; 0 = default. Longer prompts are chunked */
     uint32_t batch_requests_max; /* 0 = 512 */
     uint64_t seed;            /* of samplers that a guest gives no seed; default 42 */

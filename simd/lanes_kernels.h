@@ -458,6 +458,15 @@ static void add(float *x, const float *y, uint32_t count)
                   vf_add(vf_load_part(x + i, count - i), vf_load_part(y + i, count - i)));
 }
 
+static void mul(float *x, const float *y, uint32_t count)
+{
+    uint32_t i = 0;
+    for (; i + SIMD_LANES <= count; i += SIMD_LANES)
+        vf_store(x + i, vf_mul(vf_load(x + i), vf_load(y + i)));
+    vf_store_part(x + i, count - i,
+                  vf_mul(vf_load_part(x + i, count - i), vf_load_part(y + i, count - i)));
+}
+
 static void scale(float *x, float factor, uint32_t count)
 {
     uint32_t i = 0;
@@ -700,6 +709,7 @@ void FILL(struct simd_table *table)
     table->rmsnorm = rmsnorm;
     table->rope = rope;
     table->add = add;
+    table->mul = mul;
     table->scale = scale;
     table->silu_mul = silu_mul;
     table->exp = exp_rows;

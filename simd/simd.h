@@ -114,6 +114,7 @@ struct simd_table {
     /* Turns (x[i], x[i + half]) by the angle with cosine cos[i] and sine sin[i]; i in [0, half). */
     void (*rope)(float *x, const float *cos, const float *sin, uint32_t half);
     void (*add)(float *x, const float *y, uint32_t count);            /* x += y */
+    void (*mul)(float *x, const float *y, uint32_t count);            /* x *= y */
     void (*scale)(float *x, float factor, uint32_t count);            /* x *= factor */
     void (*silu_mul)(float *gate, const float *up, uint32_t count);   /* gate = silu(gate) * up */
     void (*exp)(float *x, uint32_t count);                            /* x = e^x */

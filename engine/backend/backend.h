@@ -56,6 +56,7 @@ struct backend_cpu_config {
     uint32_t threads;      /* 0 = as many as we may use */
     uint32_t page_tokens;  /* 0 = 32 */
     uint32_t page_count;   /* 0 = chosen from the memory that is there */
+    uint32_t kv_bits;      /* of a number in the KV pages: 16 (F16; also 0) or 8 (Q8_0) */
     uint32_t tokens_max;   /* 0 = 512 */
     uint32_t requests_max; /* 0 = 512 */
     enum fwd_recipe recipe; /* what float weights are turned into; 0: they stay */

@@ -135,14 +135,14 @@ static void cpu_destroy(struct backend *backend)
 
 static const struct backend_ops CPU_OPS = {.compute = cpu_compute, .destroy = cpu_destroy};
 
-static uint32_t page_count_choose(const struct model *model, enum fwd_recipe recipe,
-                                  uint32_t page_tokens)
+static uint32_t page_count_choose(const struct backend_cpu_config *config, uint32_t page_tokens)
 {
-    uint64_t left = mem_machine_available(), weights = fwd_weight_bytes(model, recipe);
+    uint64_t left = mem_machine_available();
+    uint64_t weights = fwd_weight_bytes(config->model, config->recipe);
     if (left == UINT64_MAX)
         left = (uint64_t)1 << 32;
     left = left > weights ? left - weights : 0;
-    uint64_t count = left / 2 / fwd_page_bytes(model, page_tokens);
+    uint64_t count = left / 2 / fwd_page_bytes(config->model, config->kv_bits, page_tokens);
     if (count > POOL_TOKENS_MAX / page_tokens)
         count = POOL_TOKENS_MAX / page_tokens;
     return count < POOL_PAGES_MIN ? POOL_PAGES_MIN : (uint32_t)count;
@@ -150,12 +150,13 @@ static uint32_t page_count_choose(const struct model *model, enum fwd_recipe rec
 
 /* Better no model than one whose process is killed in the middle: weights, pages and 64 MiB for all
  * else must fit into what is left. */
-static enum err check_memory(const struct model *model, enum fwd_recipe recipe,
-                             uint32_t page_tokens, uint32_t page_count, struct report *report)
+static enum err check_memory(const struct backend_cpu_config *config, uint32_t page_tokens,
+                             uint32_t page_count, struct report *report)
 {
     enum { MIB = 1 << 20, ELSE_MIB = 64 };
-    uint64_t left = mem_machine_available(), weights = fwd_weight_bytes(model, recipe);
-    uint64_t pages = fwd_page_bytes(model, page_tokens) * page_count;
+    const struct model *model = config->model;
+    uint64_t left = mem_machine_available(), weights = fwd_weight_bytes(model, config->recipe);
+    uint64_t pages = fwd_page_bytes(model, config->kv_bits, page_tokens) * page_count;
     if (left == UINT64_MAX || weights / MIB + pages / MIB + ELSE_MIB <= left / MIB)
         return ERR_OK;
     return err_set(report, ERR_MEMORY,
@@ -177,6 +178,7 @@ enum err backend_cpu_create(const struct backend_cpu_config *config, struct back
         .page_tokens = config->page_tokens ? config->page_tokens : PAGE_TOKENS,
         .page_count = config->page_count,
         .recipe = config->recipe,
+        .kv_bits = config->kv_bits,
         .progress = config->progress,
         .progress_user = config->progress_user,
     };
@@ -184,10 +186,13 @@ enum err backend_cpu_create(const struct backend_cpu_config *config, struct back
     if (page_tokens < 16 || page_tokens > 256 || (page_tokens & (page_tokens - 1)) != 0)
         return err_set(report, ERR_INVALID,
                        "page_tokens is %u; use 16, 32, 64, 128 or 256", page_tokens);
+    if (fwd_page_bytes(model, config->kv_bits, page_tokens) == 0)
+        return err_set(report, ERR_INVALID,
+                       "kv_bits is %u with page_tokens %u; use 16, or 8 with pages of 32 or more",
+                       config->kv_bits, page_tokens);
     if (fwd_config.page_count == 0)
-        fwd_config.page_count = page_count_choose(model, config->recipe, page_tokens);
-    enum err err =
-        check_memory(model, config->recipe, page_tokens, fwd_config.page_count, report);
+        fwd_config.page_count = page_count_choose(config, page_tokens);
+    enum err err = check_memory(config, page_tokens, fwd_config.page_count, report);
     if (err != ERR_OK)
         return err;
 
@@ -211,7 +216,7 @@ enum err backend_cpu_create(const struct backend_cpu_config *config, struct back
         .requests_max = config->requests_max ? config->requests_max : REQUESTS_MAX,
         .embedding_count = model->hparams.dim,
         .weight_bytes = fwd_weight_bytes(model, config->recipe),
-        .kv_bytes = fwd_page_bytes(model, page_tokens) * fwd_config.page_count,
+        .kv_bytes = fwd_page_bytes(model, config->kv_bits, page_tokens) * fwd_config.page_count,
     };
     cpu->piece_count = fwd_thread_count(cpu->fwd);
     cpu->arenas = mem_calloc(NULL, cpu->piece_count, sizeof *cpu->arenas);

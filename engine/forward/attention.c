@@ -17,11 +17,17 @@ struct cursor {
 };
 
 struct room {
-    float *q, *block_out, *out;  /* [stacked][head_dim] */
+    float *q, *out;              /* [stacked][head_dim] */
+    float *block_out;            /* [stacked][head_dim; 8 bits: padded] */
     float *scores;               /* [stacked][ATTENTION_BLOCK] */
     float *max, *sum;            /* [stacked] so far */
     uint16_t *masks;             /* [token rows][BLOCK_WORDS] */
     struct cursor *cursors;      /* [token rows] */
+    /* Pages of 8 bits only. */
+    uint8_t *q_acts;             /* [stacked] int8 forms of q, padded */
+    uint8_t *p_acts;             /* [STACKED_ROWS] int8 forms of a block's weights */
+    uint8_t *v_panels;           /* V of a block, gathered from its pages */
+    float *v_scales;             /* [ATTENTION_BLOCK] */
 };
 
 uint32_t attention_rows_max(uint32_t head_count, uint32_t kv_head_count)
@@ -37,29 +43,39 @@ static size_t take(size_t *at, size_t bytes)
     return begin;
 }
 
-static struct room room_in(char *data, uint32_t rows, uint32_t group, uint32_t head_dim,
+static struct room room_in(char *data, const struct pages *pages, uint32_t head_count,
                            size_t *bytes)
 {
-    size_t at = 0, stacked = (size_t)rows * group;
-    struct room room;
-    room.q = (float *)(void *)(data + take(&at, stacked * head_dim * 4));
-    room.block_out = (float *)(void *)(data + take(&at, stacked * head_dim * 4));
-    room.out = (float *)(void *)(data + take(&at, stacked * head_dim * 4));
+    uint32_t rows = attention_rows_max(head_count, pages->kv_head_count);
+    size_t at = 0, stacked = (size_t)rows * (head_count / pages->kv_head_count);
+    uint32_t dim = pages->head_dim, padded = pages_padded_dim(pages);
+    struct room room = {0};
+    room.q = (float *)(void *)(data + take(&at, stacked * dim * 4));
+    room.block_out = (float *)(void *)(data + take(&at, stacked * padded * 4));
+    room.out = (float *)(void *)(data + take(&at, stacked * dim * 4));
     room.scores = (float *)(void *)(data + take(&at, stacked * ATTENTION_BLOCK * 4));
     room.max = (float *)(void *)(data + take(&at, stacked * 4));
     room.sum = (float *)(void *)(data + take(&at, stacked * 4));
     room.masks = (uint16_t *)(void *)(data + take(&at, (size_t)rows * BLOCK_WORDS * 2));
     room.cursors = (struct cursor *)(void *)(data + take(&at, rows * sizeof(struct cursor)));
+    if (pages->bits == 8) {
+        size_t q_bytes = simd_act_bytes(SIMD_ACT_Q32, padded);
+        size_t p_bytes = simd_act_bytes(SIMD_ACT_Q32, ATTENTION_BLOCK);
+        size_t v_bytes = simd_panel_bytes(SIMD_Q8_0, ATTENTION_BLOCK) * (padded / SIMD_LANES);
+        room.q_acts = (uint8_t *)data + take(&at, stacked * q_bytes);
+        room.p_acts = (uint8_t *)data + take(&at, STACKED_ROWS * p_bytes);
+        room.v_panels = (uint8_t *)data + take(&at, v_bytes);
+        room.v_scales = (float *)(void *)(data + take(&at, ATTENTION_BLOCK * 4));
+    }
     *bytes = at;
     return room;
 }
 
-enum err attention_scratch_create(uint32_t head_count, uint32_t kv_head_count, uint32_t head_dim,
+enum err attention_scratch_create(const struct pages *pages, uint32_t head_count,
                                   struct attention_scratch *scratch, struct report *report)
 {
     static char nowhere[1];
-    (void)room_in(nowhere, attention_rows_max(head_count, kv_head_count),
-                  head_count / kv_head_count, head_dim, &scratch->bytes);
+    (void)room_in(nowhere, pages, head_count, &scratch->bytes);
     scratch->data = mem_map(scratch->bytes);
     return scratch->data ? ERR_OK
                          : err_set(report, ERR_MEMORY, "no memory for attention buffers");
@@ -133,12 +149,18 @@ static bool sees_any(const uint16_t *words)
     return any != 0;
 }
 
+/* Floats from one row of block_out to the next. */
+static uint32_t block_stride(const struct pages *pages)
+{
+    return pages->bits == 8 ? pages_padded_dim(pages) : pages->head_dim;
+}
+
 static void merge_block(const struct attention *a, const struct room *room, uint32_t stacked,
                         float max, float sum)
 {
     uint32_t head_dim = a->pages->head_dim;
     float *out = room->out + (size_t)stacked * head_dim;
-    const float *block = room->block_out + (size_t)stacked * head_dim;
+    const float *block = room->block_out + (size_t)stacked * block_stride(a->pages);
     if (sum == 0)
         return;
     if (room->sum[stacked] == 0) {
@@ -154,13 +176,103 @@ static void merge_block(const struct attention *a, const struct room *room, uint
     room->sum[stacked] = fmaf(sum, enter, room->sum[stacked] * keep);
 }
 
+/* The item's pages, layer and KV head, from the block's first KV index on. */
+struct place {
+    const struct attention *a;
+    const uint32_t *page_ids;
+    uint32_t kv_head;
+};
+
+/* scores of `count` stacked rows from row `from` on with the block's first `padded` entries. */
+static void block_scores(const struct place *place, const struct room *room, uint32_t from,
+                         uint32_t count, uint32_t padded)
+{
+    const struct attention *a = place->a;
+    const struct pages *pages = a->pages;
+    uint32_t dim = pages_padded_dim(pages), page_tokens = pages->page_tokens;
+    size_t act_bytes = simd_act_bytes(SIMD_ACT_Q32, dim);
+    float *scores = room->scores + (size_t)from * ATTENTION_BLOCK;
+    for (uint32_t t = 0; t < padded; t += page_tokens) {
+        const void *k = pages_k(pages, a->layer, place->page_ids[t / page_tokens],
+                                place->kv_head);
+        uint32_t tokens = padded - t < page_tokens ? padded - t : page_tokens;
+        if (pages->bits == 16) {
+            a->simd->attn_scores(room->q + (size_t)from * pages->head_dim, pages->head_dim, count,
+                                 k, page_tokens, tokens, pages->head_dim, scores + t,
+                                 ATTENTION_BLOCK);
+        } else {
+            const struct simd_weights w = {SIMD_Q8_0, page_tokens, dim,
+                                           simd_panel_bytes(SIMD_Q8_0, dim), k};
+            a->simd->matmul[SIMD_Q8_0](&w, 0, tokens / SIMD_LANES,
+                                       room->q_acts + from * act_bytes, act_bytes, count,
+                                       scores + t, ATTENTION_BLOCK);
+        }
+    }
+}
+
+static void values_f16(const struct place *place, const float *p, uint32_t rows, uint32_t tokens,
+                       float *out)
+{
+    const struct attention *a = place->a;
+    uint32_t head_dim = a->pages->head_dim, page_tokens = a->pages->page_tokens;
+    memset(out, 0, (size_t)rows * head_dim * 4);
+    for (uint32_t t = 0; t < tokens; t += page_tokens)
+        a->simd->attn_values(p + t, ATTENTION_BLOCK, rows,
+                             pages_v(a->pages, a->layer, place->page_ids[t / page_tokens],
+                                     place->kv_head),
+                             tokens - t < page_tokens ? tokens - t : page_tokens, head_dim, out,
+                             head_dim);
+}
+
+/* The block's V as weights of `padded` columns whose scales are 1; their own into v_scales. */
+static struct simd_weights gather_values(const struct place *place, const struct room *room,
+                                         uint32_t padded)
+{
+    const struct pages *pages = place->a->pages;
+    uint32_t dim = pages_padded_dim(pages), page_tokens = pages->page_tokens;
+    const struct simd_weights w = {SIMD_Q8_0, dim, padded, simd_panel_bytes(SIMD_Q8_0, padded),
+                                   room->v_panels};
+    static const uint16_t ONE = 0x3C00;
+    for (uint32_t p = 0; p < dim / SIMD_LANES; p++)
+        for (uint32_t i = 0; i < padded / 32 * SIMD_LANES; i++)
+            memcpy(room->v_panels + p * w.panel_bytes + i * 2, &ONE, 2);
+    for (uint32_t t = 0; t < padded; t += page_tokens) {
+        uint32_t tokens = padded - t < page_tokens ? padded - t : page_tokens;
+        uint32_t page = place->page_ids[t / page_tokens];
+        const uint8_t *v = pages_v(pages, place->a->layer, page, place->kv_head);
+        for (uint32_t p = 0; p < dim / SIMD_LANES; p++)
+            memcpy(room->v_panels + p * w.panel_bytes + simd_align64(padded) +
+                       (size_t)t * SIMD_LANES,
+                   v + (size_t)p * page_tokens * SIMD_LANES, (size_t)tokens * SIMD_LANES);
+        memcpy(room->v_scales + t, pages_v_scales(pages, place->a->layer, page, place->kv_head),
+               (size_t)tokens * 4);
+    }
+    return w;
+}
+
+static void values_q8(const struct attention *a, const struct room *room,
+                      const struct simd_weights *v, float *p, uint32_t rows, float *out)
+{
+    size_t act_bytes = simd_act_bytes(SIMD_ACT_Q32, v->columns);
+    for (uint32_t r = 0; r < rows; r++) {
+        float *weights = p + (size_t)r * ATTENTION_BLOCK;
+        a->simd->mul(weights, room->v_scales, v->columns);
+        a->simd->quantize[SIMD_ACT_Q32](weights, v->columns, room->p_acts + r * act_bytes);
+    }
+    a->simd->matmul[SIMD_Q8_0](v, 0, v->rows / SIMD_LANES, room->p_acts, act_bytes, rows, out,
+                               v->rows);
+}
+
 static void run_block(const struct attention *a, const struct attention_item *item,
                       const struct room *room, struct span span)
 {
     const struct pages *pages = a->pages;
-    const uint32_t *page_ids = a->batch->pages + a->batch->page_begin[item->request];
-    uint32_t group = a->head_count / pages->kv_head_count, head_dim = pages->head_dim;
-    uint32_t rows = item->row_end - item->row_begin, page_tokens = pages->page_tokens;
+    uint32_t group = a->head_count / pages->kv_head_count;
+    uint32_t rows = item->row_end - item->row_begin;
+    const struct place place = {a,
+                                a->batch->pages + a->batch->page_begin[item->request] +
+                                    span.begin / pages->page_tokens,
+                                item->kv_head};
 
     block_masks(a, item, room, span);
     while (span.first < rows && !sees_any(room->masks + (size_t)span.first * BLOCK_WORDS))
@@ -170,36 +282,39 @@ static void run_block(const struct attention *a, const struct attention_item *it
     if (span.first == rows)
         return;
     uint32_t from = span.first * group, count = (rows - span.first) * group;
-    const float *q = room->q + (size_t)from * head_dim;
-    float *scores = room->scores + (size_t)from * ATTENTION_BLOCK;
-    float *block_out = room->block_out + (size_t)from * head_dim;
-
-    uint32_t padded = (span.count + 15) / 16 * 16;
-    for (uint32_t t = 0; t < padded; t += page_tokens) {
-        uint32_t page = page_ids[(span.begin + t) / page_tokens];
-        uint32_t tokens = padded - t < page_tokens ? padded - t : page_tokens;
-        a->simd->attn_scores(q, head_dim, count, pages_k(pages, a->layer, page, item->kv_head),
-                             page_tokens, tokens, head_dim, scores + t, ATTENTION_BLOCK);
-    }
+    uint32_t unit = pages->bits == 8 ? 32 : SIMD_LANES;
+    uint32_t padded = (span.count + unit - 1) / unit * unit;
+    struct simd_weights v = {0};
+    if (pages->bits == 8)
+        v = gather_values(&place, room, padded);
+    block_scores(&place, room, from, count, padded);
     float max[STACKED_ROWS], sum[STACKED_ROWS];
-    for (uint32_t begin = 0; begin < count; begin += STACKED_ROWS) {
-        uint32_t part = count - begin < STACKED_ROWS ? count - begin : STACKED_ROWS;
+    for (uint32_t begin = from; begin < from + count; begin += STACKED_ROWS) {
+        uint32_t part = from + count - begin < STACKED_ROWS ? from + count - begin : STACKED_ROWS;
+        float *scores = room->scores + (size_t)begin * ATTENTION_BLOCK;
+        float *out = room->block_out + (size_t)begin * block_stride(pages);
         for (uint32_t r = 0; r < part; r++)
-            a->simd->attn_softmax(
-                scores + (size_t)(begin + r) * ATTENTION_BLOCK, padded,
-                room->masks + (size_t)(span.first + (begin + r) / group) * BLOCK_WORDS, &max[r],
-                &sum[r]);
-        float *part_out = block_out + (size_t)begin * head_dim;
-        memset(part_out, 0, (size_t)part * head_dim * 4);
-        for (uint32_t t = 0; t < span.count; t += page_tokens) {
-            uint32_t page = page_ids[(span.begin + t) / page_tokens];
-            uint32_t tokens = span.count - t < page_tokens ? span.count - t : page_tokens;
-            a->simd->attn_values(scores + (size_t)begin * ATTENTION_BLOCK + t, ATTENTION_BLOCK,
-                                 part, pages_v(pages, a->layer, page, item->kv_head), tokens,
-                                 head_dim, part_out, head_dim);
-        }
+            a->simd->attn_softmax(scores + (size_t)r * ATTENTION_BLOCK, padded,
+                                  room->masks + (size_t)((begin + r) / group) * BLOCK_WORDS,
+                                  &max[r], &sum[r]);
+        if (pages->bits == 8)
+            values_q8(a, room, &v, scores, part, out);
+        else
+            values_f16(&place, scores, part, span.count, out);
         for (uint32_t r = 0; r < part; r++)
-            merge_block(a, room, from + begin + r, max[r], sum[r]);
+            merge_block(a, room, begin + r, max[r], sum[r]);
+    }
+}
+
+/* The int8 forms of the item's queries. */
+static void quantize_queries(const struct attention *a, const struct room *room, uint32_t count)
+{
+    uint32_t head_dim = a->pages->head_dim, dim = pages_padded_dim(a->pages);
+    float row[1024] = {0}; /* models/model.c holds head_dim to this */
+    for (uint32_t r = 0; r < count; r++) {
+        memcpy(row, room->q + (size_t)r * head_dim, (size_t)head_dim * 4);
+        a->simd->quantize[SIMD_ACT_Q32](row, dim,
+                                        room->q_acts + r * simd_act_bytes(SIMD_ACT_Q32, dim));
     }
 }
 
@@ -212,8 +327,7 @@ void attention_run(const struct attention *a, const struct attention_item *item,
     uint32_t base = batch->token_begin[item->request] + item->row_begin;
     uint32_t before = batch->kv_before[item->request];
     size_t bytes, head_at = (size_t)item->kv_head * group * head_dim;
-    struct room room = room_in(scratch->data, attention_rows_max(a->head_count, kv_heads), group,
-                               head_dim, &bytes);
+    struct room room = room_in(scratch->data, a->pages, a->head_count, &bytes);
 
     bool masked = false;
     for (uint32_t i = 0; i < rows; i++) {
@@ -223,6 +337,8 @@ void attention_run(const struct attention *a, const struct attention_item *item,
         masked = masked || (batch->masks && batch->masks[base + i].count > 0);
     }
     memset(room.sum, 0, (size_t)rows * group * 4);
+    if (a->pages->bits == 8)
+        quantize_queries(a, &room, rows * group);
 
     /* A masked row may look at everything that the step has written. */
     uint32_t step_rows = batch->token_begin[item->request + 1] - batch->token_begin[item->request];

@@ -3,7 +3,11 @@
  * A row's KV entries are taken in blocks of 256 (counted from KV index 0, whatever the page size).
  * A block gives a maximum, a sum and a weighted sum of values; blocks are merged in ascending
  * order, blocks of which a row sees nothing are left out. So the bits do not depend on which rows
- * are computed together. */
+ * are computed together.
+ *
+ * With pages of 8 bits both products are those of Q8_0 weights: K's panels times the queries,
+ * V's panels times the block's weights (multiplied with V's scales), each rounded to int8 with a
+ * scale per 32. */
 #ifndef ENGINE_FORWARD_ATTENTION_H
 #define ENGINE_FORWARD_ATTENTION_H
 
@@ -43,7 +47,7 @@ struct attention_item {
 /* Token rows that one item may have at most. */
 uint32_t attention_rows_max(uint32_t head_count, uint32_t kv_head_count);
 
-enum err attention_scratch_create(uint32_t head_count, uint32_t kv_head_count, uint32_t head_dim,
+enum err attention_scratch_create(const struct pages *pages, uint32_t head_count,
                                   struct attention_scratch *scratch, struct report *report)
     ERR_MUST_USE;
 void attention_scratch_destroy(struct attention_scratch *scratch);

@@ -69,10 +69,14 @@ uint64_t fwd_weight_bytes(const struct model *model, enum fwd_recipe recipe)
     return weights_bytes(model, recipe);
 }
 
-uint64_t fwd_page_bytes(const struct model *model, uint32_t page_tokens)
+static uint32_t kv_bits(uint32_t configured)
 {
-    const struct model_hparams *h = &model->hparams;
-    return (uint64_t)h->layer_count * h->kv_head_count * h->head_dim * page_tokens * 4;
+    return configured ? configured : 16;
+}
+
+uint64_t fwd_page_bytes(const struct model *model, uint32_t bits, uint32_t page_tokens)
+{
+    return pages_page_bytes(&model->hparams, kv_bits(bits), page_tokens);
 }
 
 enum err fwd_create(const struct model *model, const struct fwd_config *config, struct fwd **out,
@@ -87,7 +91,8 @@ enum err fwd_create(const struct model *model, const struct fwd_config *config, 
     enum err err = team_create(config->threads ? config->threads : fwd_threads_default(),
                                &fwd->team, report);
     if (!err)
-        err = pages_create(h, config->page_tokens, config->page_count, &fwd->pages, report);
+        err = pages_create(h, kv_bits(config->kv_bits), config->page_tokens, config->page_count,
+                           &fwd->pages, report);
     if (!err)
         err = rope_create(&h->rope, &fwd->rope, report);
     if (!err) {
@@ -96,8 +101,7 @@ enum err fwd_create(const struct model *model, const struct fwd_config *config, 
             err = err_set(report, ERR_MEMORY, "no memory for attention buffers");
     }
     for (uint32_t i = 0; !err && i < team_threads(fwd->team); i++)
-        err = attention_scratch_create(h->head_count, h->kv_head_count, h->head_dim,
-                                       &fwd->scratch[i], report);
+        err = attention_scratch_create(&fwd->pages, h->head_count, &fwd->scratch[i], report);
     if (!err)
         err = weights_create(model, config->recipe, fwd->team, config->progress,
                              config->progress_user, &fwd->weights, report);
@@ -292,13 +296,7 @@ static void enter_kv(const struct step *step, const struct layer_weights *layer,
 
     uint32_t tokens = fwd->pages.page_tokens, index = step->row_kv[row];
     uint32_t page = batch->pages[batch->page_begin[step->row_request[row]] + index / tokens];
-    uint16_t halves[1024]; /* models/model.c holds head_dim to this */
-    uint16_t *k_page = pages_k(&fwd->pages, layer_index, page, kv_head) + index % tokens;
-    simd->to_f16(k, head_dim, halves);
-    for (uint32_t d = 0; d < head_dim; d++)
-        k_page[(size_t)d * tokens] = halves[d];
-    simd->to_f16(v, head_dim, pages_v(&fwd->pages, layer_index, page, kv_head) +
-                                  (size_t)(index % tokens) * head_dim);
+    pages_enter(&fwd->pages, simd, layer_index, page, kv_head, index % tokens, k, v);
 }
 
 static void enter_all_kv(const struct step *step, const struct worker *worker,

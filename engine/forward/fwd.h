@@ -28,6 +28,7 @@ struct fwd_config {
     uint32_t threads;     /* 0: fwd_threads_default() */
     uint32_t page_tokens; /* 16, 32, 64, 128 or 256 */
     uint32_t page_count;  /* KV pages for all layers together */
+    uint32_t kv_bits;     /* of a number in the KV pages: 16 (F16; also 0) or 8 (Q8_0) */
     const struct simd_table *simd; /* NULL: simd_table_get() */
     enum fwd_recipe recipe; /* what float weights are turned into; 0: they stay */
     fwd_progress progress; /* may be NULL */
@@ -45,9 +46,10 @@ struct fwd_output {
 /* CPUs this process may really use: affinity mask and cgroup v2 cpu.max, at least 1. */
 uint32_t fwd_threads_default(void);
 
-/* Bytes that fwd_create will take for packed weights and for one KV page. */
+/* Bytes that fwd_create will take for packed weights and for one KV page (0: kv_bits or
+ * page_tokens are not possible). */
 uint64_t fwd_weight_bytes(const struct model *model, enum fwd_recipe recipe);
-uint64_t fwd_page_bytes(const struct model *model, uint32_t page_tokens);
+uint64_t fwd_page_bytes(const struct model *model, uint32_t kv_bits, uint32_t page_tokens);
 
 /* Packs the weights and allocates the pages (zeroed). `model` is borrowed until fwd_destroy: rows
  * of the embedding are read from its file. Fails with ERR_UNSUPPORTED for tensor formats without a

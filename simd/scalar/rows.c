@@ -29,6 +29,12 @@ static void add(float *x, const float *y, uint32_t count)
         x[i] += y[i];
 }
 
+static void mul(float *x, const float *y, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        x[i] *= y[i];
+}
+
 static void scale(float *x, float factor, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -111,6 +117,7 @@ void simd_fill_scalar_rows(struct simd_table *table)
     table->rmsnorm = rmsnorm;
     table->rope = rope;
     table->add = add;
+    table->mul = mul;
     table->scale = scale;
     table->silu_mul = silu_mul;
     table->exp = exp_rows;

@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     memset(&report, 0, sizeof report);
     if (model_open_memory(data, bytes, &model, &report) == ERR_OK) {
         /* The tensors are in the input, so the model is small; heads need not be. */
-        if (fwd_page_bytes(model, 16) < 1 << 22)
+        if (fwd_page_bytes(model, 16, 16) < 1 << 22)
             run_step(model);
         model_close(model);
     }

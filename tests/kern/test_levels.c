@@ -310,6 +310,7 @@ static void row_kernels_equal_scalar(void **state)
             BOTH(scalar->rmsnorm(x, b, 1e-6f, n, x), table->rmsnorm(y, b, 1e-6f, n, y));
             BOTH(scalar->rope(x, c, s, n / 2), table->rope(y, c, s, n / 2));
             BOTH(scalar->add(x, b, n), table->add(y, b, n));
+            BOTH(scalar->mul(x, b, n), table->mul(y, b, n));
             BOTH(scalar->scale(x, 0.37f, n), table->scale(y, 0.37f, n));
             BOTH(scalar->silu_mul(x, b, n), table->silu_mul(y, b, n));
             BOTH(scalar->exp(x, n), table->exp(y, n));

@@ -147,7 +147,7 @@ static void facts_and_refusals(void **state)
     assert_int_equal(caps->page_tokens, 16);
     assert_int_equal(caps->embedding_count, 64);
     assert_in_range(caps->page_count, 64, 65536);
-    assert_int_equal(caps->kv_bytes, fwd_page_bytes(model, 16) * caps->page_count);
+    assert_int_equal(caps->kv_bytes, fwd_page_bytes(model, 16, 16) * caps->page_count);
     assert_true(caps->weight_bytes > 0 && caps->tokens_max > 0 && caps->requests_max > 0);
     /* Destroyed with a step in flight: it ends first. */
     struct batch_sampler samplers[2 * KINDS];
