@@ -244,15 +244,15 @@ int main(int argc, char **argv)
     /* The output layer computes one row only. */
     double per_token = 2 * (weights - (double)vocab * model->hparams.dim);
     if (prompt > 0) {
-        for (unsigned i = 0; i < runs; i++) {
+        for (unsigned i = 0; i <= runs; i++) { /* the first one warms up */
             struct sequences s = {.count = 1, .pages_each = pages_each};
             s.before[0] = depth;
             begin = clock_now_ns();
             step(fwd, &s, prompt, vocab);
-            speeds[i] = prompt / seconds_since(begin);
+            speeds[i ? i - 1 : 0] = prompt / seconds_since(begin);
         }
         double speed = median(speeds, runs);
-        printf("prefill %4u: %8.1f tok/s", prompt, speed);
+        printf("prefill %4u: %8.1f tok/s (best %.1f)", prompt, speed, speeds[runs - 1]);
         if (peak > 0)
             printf("  %5.1f %% of the multiply-add peak", speed * per_token / peak * 1e-7);
         printf("\n");
@@ -271,8 +271,8 @@ int main(int argc, char **argv)
         double kv_bytes = ((double)depth + tokens / 2.0) * batches[b] *
                           (double)fwd_page_bytes(model, config.kv_bits, PAGE_TOKENS) /
                           PAGE_TOKENS;
-        printf("decode x%-3u: %8.1f tok/s  %5.1f %% of the bandwidth for weights and KV\n",
-               batches[b], speed,
+        printf("decode x%-3u: %8.1f tok/s (best %.1f)  %5.1f %% of the bandwidth for weights and KV\n",
+               batches[b], speed, speeds[runs - 1],
                speed / batches[b] * (weight_bytes + kv_bytes) / bandwidth * 1e-7);
     }
     fwd_destroy(fwd);
