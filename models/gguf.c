@@ -442,6 +442,15 @@ void gguf_release_pages(const struct gguf *file)
                       MADV_DONTNEED);
 }
 
+void gguf_release_part(const struct gguf *file, const uint8_t *data, size_t bytes)
+{
+    enum { PAGE_BYTES = 65536 }; /* the largest that a CPU of ours has */
+    uintptr_t begin = ((uintptr_t)data + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    uintptr_t end = ((uintptr_t)data + bytes) / PAGE_BYTES * PAGE_BYTES;
+    if (file->mapped && begin < end)
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 uint64_t gguf_file_bytes(const struct gguf *file)
 {
     uint64_t bytes = file->bytes;

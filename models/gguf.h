@@ -93,6 +93,8 @@ void gguf_parts_free(struct gguf_parts *parts);
 /* Lets go of the mapping's resident pages: what is read again comes back from the file. For
  * after the weights were packed, so that they are not held twice. */
 void gguf_release_pages(const struct gguf *file);
+/* The same for some of its bytes, which the caller has from a tensor. */
+void gguf_release_part(const struct gguf *file, const uint8_t *data, size_t bytes);
 
 uint64_t gguf_file_bytes(const struct gguf *file);
 size_t gguf_value_count(const struct gguf *file);

@@ -210,6 +210,19 @@ static enum err make_rooms(const struct plan *plan, uint32_t count, struct requa
     return ok ? ERR_OK : err_set(plan->report, ERR_MEMORY, "no memory for quantising");
 }
 
+/* Lets go of the file's bytes in pieces, so that they are never held beside all that was made of
+ * them. The others may still be at the piece's last panels; what they touch comes back. */
+static void release_behind(const struct plan *plan, const struct job *job, uint32_t panel,
+                           size_t row_bytes)
+{
+    enum { PIECE_PANELS = 256 };
+    uint32_t rows = job->matrix->rows, begin = panel / PIECE_PANELS * PIECE_PANELS * SIMD_LANES;
+    uint32_t end = (panel + 1) * SIMD_LANES;
+    if (end >= rows || (panel + 1) % PIECE_PANELS == 0)
+        gguf_release_part(plan->model->file, job->tensor->data + begin * row_bytes,
+                          ((end < rows ? end : rows) - begin) * row_bytes);
+}
+
 static void pack_share(void *user, const struct worker *worker)
 {
     struct packing *packing = user;
@@ -238,6 +251,7 @@ static void pack_share(void *user, const struct worker *worker)
             requantize_rows(&packing->rooms[worker->index], job, rows);
         simd_pack_panel(matrix->type, matrix->columns, rows,
                         job->panels + (panel - job->first_panel) * matrix->panel_bytes);
+        release_behind(plan, job, panel - job->first_panel, row_bytes);
         size_t done = atomic_fetch_add(&packing->done, matrix->panel_bytes) + matrix->panel_bytes;
         if (worker->index == 0 && packing->progress)
             packing->progress(packing->progress_user, done, plan->bytes);
