@@ -274,9 +274,9 @@ struct cover {
     tile_function wide[5], single[5]; /* wide_panels panels; one panel */
 };
 
-static void cover(const struct cover *c, const struct simd_weights *w, uint32_t panel_begin,
-                  uint32_t panel_end, const void *acts, size_t act_stride, uint32_t act_count,
-                  float *y, size_t y_stride)
+static void cover_rows(const struct cover *c, const struct simd_weights *w, uint32_t panel_begin,
+                       uint32_t panel_end, const void *acts, size_t act_stride,
+                       uint32_t act_count, float *y, size_t y_stride)
 {
     for (uint32_t p = panel_begin; p < panel_end;) {
         bool few = act_count <= 2 && panel_end - p >= TILE_PANELS_FEW;
@@ -298,6 +298,20 @@ static void cover(const struct cover *c, const struct simd_weights *w, uint32_t 
         }
         p += panels;
     }
+}
+
+/* Many rows in parts that stay in the second-level cache (they are read again for every step of
+ * panels, the panels again for every part). */
+static void cover(const struct cover *c, const struct simd_weights *w, uint32_t panel_begin,
+                  uint32_t panel_end, const void *acts, size_t act_stride, uint32_t act_count,
+                  float *y, size_t y_stride)
+{
+    enum { PART_BYTES = 768 << 10, PART_ROWS = 24 /* a multiple of all tiles' rows */ };
+    uint32_t part = (uint32_t)(PART_BYTES / act_stride) / PART_ROWS * PART_ROWS;
+    part = part < PART_ROWS ? PART_ROWS : part;
+    for (uint32_t a = 0; a < act_count; a += part)
+        cover_rows(c, w, panel_begin, panel_end, simd_act_row(acts, act_stride, a), act_stride,
+                   act_count - a < part ? act_count - a : part, y + a * y_stride, y_stride);
 }
 
 #define MATMUL(name, table)                                                                     \
