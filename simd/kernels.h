@@ -67,4 +67,9 @@ static inline void *simd_act_row(const void *acts, size_t stride, size_t index)
 #define SIMD_EXP_C2 1.6666665459e-1f
 #define SIMD_EXP_C1 5.0000001201e-1f
 
+#define SIMD_GELU_CUBE 0.044715f
+#define SIMD_GELU_SCALE (-1.5957691216057308f) /* -2 sqrt(2 / pi) */
+#define SIMD_CLAMP_LIMIT 7.0f
+#define SIMD_CLAMP_SLOPE (-1.702f)
+
 #endif

@@ -505,6 +505,50 @@ static void silu_mul(float *gate, const float *up, uint32_t count)
                                  vf_load_part(up + i, count - i)));
 }
 
+INLINE struct vf gelu_mul_lanes(struct vf x, struct vf up)
+{
+    struct vf cube = vf_mul(vf_mul(x, x), x);
+    struct vf u = vf_mul(vf_fma(cube, vf_set1(SIMD_GELU_CUBE), x), vf_set1(SIMD_GELU_SCALE));
+    return vf_mul(vf_div(x, vf_add(vf_set1(1.0f), vf_exp(u))), up);
+}
+
+static void gelu_mul(float *gate, const float *up, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i += SIMD_LANES) {
+        uint32_t n = count - i < SIMD_LANES ? count - i : SIMD_LANES;
+        vf_store_part(gate + i, n, gelu_mul_lanes(vf_load_part(gate + i, n),
+                                                  vf_load_part(up + i, n)));
+    }
+}
+
+INLINE struct vf clamped_mul_lanes(struct vf x, struct vf y)
+{
+    struct vf limit = vf_set1(SIMD_CLAMP_LIMIT), one = vf_set1(1.0f);
+    x = vf_min(x, limit);
+    y = vf_max(vf_min(y, limit), vf_set1(-SIMD_CLAMP_LIMIT));
+    struct vf e = vf_exp(vf_mul(x, vf_set1(SIMD_CLAMP_SLOPE)));
+    return vf_mul(vf_div(x, vf_add(one, e)), vf_add(y, one));
+}
+
+static void clamped_mul(float *gate, const float *up, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i += SIMD_LANES) {
+        uint32_t n = count - i < SIMD_LANES ? count - i : SIMD_LANES;
+        vf_store_part(gate + i, n, clamped_mul_lanes(vf_load_part(gate + i, n),
+                                                     vf_load_part(up + i, n)));
+    }
+}
+
+static void softcap(float *x, float cap, uint32_t count)
+{
+    struct vf inverse = vf_set1(2.0f / cap), twice = vf_set1(2.0f * cap), one = vf_set1(1.0f);
+    for (uint32_t i = 0; i < count; i += SIMD_LANES) {
+        uint32_t n = count - i < SIMD_LANES ? count - i : SIMD_LANES;
+        struct vf e = vf_exp(vf_mul(vf_load_part(x + i, n), inverse));
+        vf_store_part(x + i, n, vf_sub(vf_set1(cap), vf_div(twice, vf_add(one, e))));
+    }
+}
+
 static void exp_rows(float *x, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i += SIMD_LANES) {
@@ -726,6 +770,9 @@ void FILL(struct simd_table *table)
     table->mul = mul;
     table->scale = scale;
     table->silu_mul = silu_mul;
+    table->gelu_mul = gelu_mul;
+    table->clamped_mul = clamped_mul;
+    table->softcap = softcap;
     table->exp = exp_rows;
     table->to_f16 = to_f16;
     table->attn_scores = attn_scores;

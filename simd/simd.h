@@ -117,6 +117,13 @@ struct simd_table {
     void (*mul)(float *x, const float *y, uint32_t count);            /* x *= y */
     void (*scale)(float *x, float factor, uint32_t count);            /* x *= factor */
     void (*silu_mul)(float *gate, const float *up, uint32_t count);   /* gate = silu(gate) * up */
+    /* gate = gelu(gate) * up, the tanh approximation: gate / (1 + e^(-2u)) * up with
+     * u = (0.044715 gate^2 gate + gate) * sqrt(2 / pi), its first term as an fma. */
+    void (*gelu_mul)(float *gate, const float *up, uint32_t count);
+    /* gate = g / (1 + e^(-1.702 g)) * (u + 1), g = min(gate, 7), u = up held within [-7, 7]. */
+    void (*clamped_mul)(float *gate, const float *up, uint32_t count);
+    /* x = cap tanh(x / cap), as cap - 2 cap / (1 + e^(x * (2 / cap))). */
+    void (*softcap)(float *x, float cap, uint32_t count);
     void (*exp)(float *x, uint32_t count);                            /* x = e^x */
 
     /* To F16, nearest even, held within the finite numbers (NaN becomes the smallest). */

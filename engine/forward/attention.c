@@ -120,6 +120,19 @@ struct span {
     uint32_t first;        /* token row from which on rows may see it */
 };
 
+/* Clears bits [0, to). */
+static void clear_bits(uint16_t *words, uint32_t to)
+{
+    for (uint32_t w = 0; w * 16 < to; w++)
+        words[w] = to - w * 16 < 16 ? (uint16_t)(words[w] & ~((1u << (to - w * 16)) - 1)) : 0;
+}
+
+/* The first KV index that the window of the row at KV index `index` reaches. */
+static uint32_t window_begin(const struct attention *a, uint64_t index)
+{
+    return a->window > 0 && index >= a->window ? (uint32_t)(index + 1 - a->window) : 0;
+}
+
 static void block_masks(const struct attention *a, const struct attention_item *item,
                         const struct room *room, struct span span)
 {
@@ -129,15 +142,16 @@ static void block_masks(const struct attention *a, const struct attention_item *
     memset(room->masks, 0, (size_t)rows * BLOCK_WORDS * 2);
     for (uint32_t i = span.first; i < rows; i++) {
         uint16_t *words = room->masks + (size_t)i * BLOCK_WORDS;
+        uint64_t end = (uint64_t)batch->kv_before[item->request] + item->row_begin + i + 1;
+        uint32_t low = window_begin(a, end - 1);
         if (batch->masks && batch->masks[base + i].count > 0) {
             mask_words(batch->masks[base + i], &room->cursors[i], span.begin, span.count, words);
-            continue;
-        }
-        uint64_t end = (uint64_t)batch->kv_before[item->request] + item->row_begin + i + 1;
-        if (end > span.begin) {
+        } else if (end > span.begin) {
             uint64_t seen = end - span.begin;
             set_bits(words, 0, seen < span.count ? (uint32_t)seen : span.count);
         }
+        if (low > span.begin)
+            clear_bits(words, low - span.begin < span.count ? low - span.begin : span.count);
     }
 }
 
@@ -288,6 +302,8 @@ static void run_block(const struct attention *a, const struct attention_item *it
     if (pages->bits == 8)
         v = gather_values(&place, room, padded);
     block_scores(&place, room, from, count, padded);
+    for (uint32_t r = from; a->softcap > 0 && r < from + count; r++)
+        a->simd->softcap(room->scores + (size_t)r * ATTENTION_BLOCK, a->softcap, padded);
     float max[STACKED_ROWS], sum[STACKED_ROWS];
     for (uint32_t begin = from; begin < from + count; begin += STACKED_ROWS) {
         uint32_t part = from + count - begin < STACKED_ROWS ? from + count - begin : STACKED_ROWS;
@@ -318,6 +334,16 @@ static void quantize_queries(const struct attention *a, const struct room *room,
     }
 }
 
+/* An entry of the given score that has no value: it only takes part in the sum. */
+static void add_sink(const struct room *room, uint32_t stacked, uint32_t head_dim, float score)
+{
+    float old = room->max[stacked], top = score > old ? score : old;
+    float keep = simd_expf(old - top), *out = room->out + (size_t)stacked * head_dim;
+    for (uint32_t d = 0; d < head_dim; d++)
+        out[d] *= keep;
+    room->sum[stacked] = fmaf(room->sum[stacked], keep, simd_expf(score - top));
+}
+
 void attention_run(const struct attention *a, const struct attention_item *item,
                    const struct attention_scratch *scratch)
 {
@@ -343,7 +369,9 @@ void attention_run(const struct attention *a, const struct attention_item *item,
     /* A masked row may look at everything that the step has written. */
     uint32_t step_rows = batch->token_begin[item->request + 1] - batch->token_begin[item->request];
     uint32_t limit = before + (masked ? step_rows : item->row_end);
-    for (uint32_t begin = 0; begin < limit; begin += ATTENTION_BLOCK) {
+    uint32_t first = window_begin(a, (uint64_t)before + item->row_begin);
+    for (uint32_t begin = first / ATTENTION_BLOCK * ATTENTION_BLOCK; begin < limit;
+         begin += ATTENTION_BLOCK) {
         struct span span = {begin, limit - begin < ATTENTION_BLOCK ? limit - begin
                                                                    : ATTENTION_BLOCK, 0};
         if (!masked && begin > before + item->row_begin)
@@ -360,6 +388,8 @@ void attention_run(const struct attention *a, const struct attention_item *item,
                 memset(to, 0, (size_t)head_dim * 4);
                 continue;
             }
+            if (a->sinks)
+                add_sink(&room, stacked, head_dim, a->sinks[item->kv_head * group + g]);
             float inverse = 1.0f / room.sum[stacked];
             /* + 0: a zero has no sign, whatever was added to it on the way. */
             for (uint32_t d = 0; d < head_dim; d++)

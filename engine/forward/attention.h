@@ -2,8 +2,8 @@
  *
  * A row's KV entries are taken in blocks of 256 (counted from KV index 0, whatever the page size).
  * A block gives a maximum, a sum and a weighted sum of values; blocks are merged in ascending
- * order, blocks of which a row sees nothing are left out. So the bits do not depend on which rows
- * are computed together.
+ * order, blocks of which a row sees nothing (masks, a sliding window) are left out. So the bits do
+ * not depend on which rows are computed together.
  *
  * With pages of 8 bits both products are those of Q8_0 weights: K's panels times the queries,
  * V's panels times the block's weights (multiplied with V's scales), each rounded to int8 with a
@@ -37,6 +37,9 @@ struct attention {
     size_t q_stride;
     float *out;          /* [N][out_stride], heads in order */
     size_t out_stride;
+    uint32_t window;     /* KV entries that a row sees, its own included; 0: no limit */
+    float softcap;       /* scores become softcap * tanh(score / softcap); 0: as they are */
+    const float *sinks;  /* [head_count] or NULL: the score of an entry without a value */
 };
 
 /* A unit of work: rows [row_begin, row_end) of the request, all heads of one KV head. */

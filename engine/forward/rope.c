@@ -26,7 +26,8 @@ enum err rope_create(const struct model_rope *params, struct rope *rope, struct 
     if (yarn) {
         low = fmax(0, floor(index_of_turns(params, (double)params->beta_fast)));
         high = fmin(params->dim - 1, ceil(index_of_turns(params, (double)params->beta_slow)));
-        rope->magnitude = (float)(1 + 0.1 * simd_log((double)params->factor));
+        double grown = 0.1 * simd_log((double)params->factor);
+        rope->magnitude = (float)((1 + grown) / (1 + grown * (double)params->log_multiplier));
     }
     rope->magnitude *= params->attention_factor;
     for (uint32_t i = 0; i < rope->half; i++) {

@@ -32,12 +32,13 @@ bool weights_type(enum gguf_tensor_type format, enum simd_type *type)
     }
 }
 
-/* A matrix to be packed. Within each head of head_dim rows, the first rope_dim are put in the order that
+/* A matrix to be packed: rows of a tensor from first_row on. Within each head of head_dim rows, the first rope_dim are put in the order that
  * fwd_* needs. */
 struct job {
     const struct gguf_tensor *tensor;
     const struct simd_weights *matrix;
     uint8_t *panels;
+    uint64_t first_row;
     uint32_t head_dim, rope_dim; /* rope_dim 0: rows stay in order */
     uint32_t first_panel;        /* in the count over all jobs */
 };
@@ -73,11 +74,11 @@ static bool is_float(enum gguf_tensor_type format)
     return format == GGUF_TENSOR_F32 || format == GGUF_TENSOR_F16 || format == GGUF_TENSOR_BF16;
 }
 
-static void plan_matrix(struct plan *plan, const struct gguf_tensor *tensor, uint32_t rope_dim,
-                        struct simd_weights *matrix)
+static void plan_rows(struct plan *plan, const struct gguf_tensor *tensor, uint64_t first_row,
+                      uint64_t row_count, uint32_t rope_dim, struct simd_weights *matrix)
 {
     enum simd_type type;
-    if (plan->err)
+    if (plan->err || !tensor)
         return;
     enum gguf_tensor_type format = tensor->type;
     if (is_float(format))
@@ -89,20 +90,36 @@ static void plan_matrix(struct plan *plan, const struct gguf_tensor *tensor, uin
                             tensor->name.data, gguf_tensor_type_name(tensor->type));
         return;
     }
-    uint32_t columns = (uint32_t)tensor->dims[0], rows = (uint32_t)tensor->dims[1];
+    uint32_t columns = (uint32_t)tensor->dims[0], rows = (uint32_t)row_count;
     size_t panel_bytes = simd_panel_bytes(type, columns);
     if (plan->region) {
         uint8_t *panels = plan->region + plan->bytes;
         *matrix = (struct simd_weights){type, rows, columns, panel_bytes, panels};
         if (!vec_push(NULL, &plan->jobs,
-                      (struct job){tensor, matrix, panels, plan->model->hparams.head_dim,
-                                   rope_dim, plan->panel_count})) {
+                      (struct job){tensor, matrix, panels, first_row,
+                                   plan->model->hparams.head_dim, rope_dim, plan->panel_count})) {
             plan->err = err_set(plan->report, ERR_MEMORY, "no memory for the packing plan");
             return;
         }
         plan->panel_count += simd_panel_count(rows);
     }
     plan->bytes += panel_bytes * simd_panel_count(rows);
+}
+
+static void plan_matrix(struct plan *plan, const struct gguf_tensor *tensor, uint32_t rope_dim,
+                        struct simd_weights *matrix)
+{
+    plan_rows(plan, tensor, 0, tensor ? tensor->dims[1] : 0, rope_dim, matrix);
+}
+
+/* [expert_count] matrices of one tensor. */
+static void plan_experts(struct plan *plan, const struct gguf_tensor *tensor,
+                         struct simd_weights *experts)
+{
+    struct simd_weights unused;
+    for (uint64_t e = 0; tensor && e < plan->model->hparams.expert_count; e++)
+        plan_rows(plan, tensor, e * tensor->dims[1], tensor->dims[1], 0,
+                  plan->region ? &experts[e] : &unused);
 }
 
 static void plan_vector(struct plan *plan, const struct gguf_tensor *tensor, uint32_t rope_dim,
@@ -112,39 +129,66 @@ static void plan_vector(struct plan *plan, const struct gguf_tensor *tensor, uin
         return;
     if (plan->region) {
         float *values = (float *)(void *)(plan->region + plan->bytes);
-        for (uint32_t i = 0; i < tensor->dims[0]; i++) {
+        uint32_t count = (uint32_t)(tensor->dims[0] * tensor->dims[1]);
+        for (uint32_t i = 0; i < count; i++) {
             uint32_t from = source_row(i, plan->model->hparams.head_dim, rope_dim);
             memcpy(values + i, tensor->data + (size_t)from * 4, 4);
         }
         *vector = values;
     }
-    plan->bytes += simd_align64((size_t)tensor->dims[0] * 4);
+    plan->bytes += simd_align64((size_t)(tensor->dims[0] * tensor->dims[1]) * 4);
+}
+
+static void visit_layer(struct plan *plan, const struct gguf_tensor *const *tensors,
+                        struct layer_weights *layer)
+{
+    const struct model_hparams *h = &plan->model->hparams;
+    uint32_t turn = h->rope.style == MODEL_ROPE_PAIRS ? h->rope.dim : 0;
+    uint64_t q_rows = (uint64_t)h->head_count * h->head_dim;
+    uint64_t kv_rows = (uint64_t)h->kv_head_count * h->head_dim;
+    plan_vector(plan, tensors[MODEL_ATTN_NORM], 0, &layer->attn_norm);
+    if (tensors[MODEL_QKV]) {
+        plan_rows(plan, tensors[MODEL_QKV], 0, q_rows, turn, &layer->q);
+        plan_rows(plan, tensors[MODEL_QKV], q_rows, kv_rows, turn, &layer->k);
+        plan_rows(plan, tensors[MODEL_QKV], q_rows + kv_rows, kv_rows, 0, &layer->v);
+    }
+    plan_matrix(plan, tensors[MODEL_Q], turn, &layer->q);
+    plan_matrix(plan, tensors[MODEL_K], turn, &layer->k);
+    plan_matrix(plan, tensors[MODEL_V], 0, &layer->v);
+    plan_vector(plan, tensors[MODEL_Q_BIAS], turn, &layer->q_bias);
+    plan_vector(plan, tensors[MODEL_K_BIAS], turn, &layer->k_bias);
+    plan_vector(plan, tensors[MODEL_V_BIAS], 0, &layer->v_bias);
+    plan_vector(plan, tensors[MODEL_Q_NORM], turn, &layer->q_norm);
+    plan_vector(plan, tensors[MODEL_K_NORM], turn, &layer->k_norm);
+    plan_vector(plan, tensors[MODEL_ATTN_SINKS], 0, &layer->sinks);
+    plan_matrix(plan, tensors[MODEL_ATTN_OUTPUT], 0, &layer->attn_output);
+    plan_vector(plan, tensors[MODEL_ATTN_OUTPUT_BIAS], 0, &layer->attn_output_bias);
+    plan_vector(plan, tensors[MODEL_ATTN_POST_NORM], 0, &layer->attn_post_norm);
+    plan_vector(plan, tensors[MODEL_FFN_NORM], 0, &layer->ffn_norm);
+    if (tensors[MODEL_GATE_UP]) {
+        plan_rows(plan, tensors[MODEL_GATE_UP], 0, h->hidden, 0, &layer->gate);
+        plan_rows(plan, tensors[MODEL_GATE_UP], h->hidden, h->hidden, 0, &layer->up);
+    }
+    plan_matrix(plan, tensors[MODEL_GATE], 0, &layer->gate);
+    plan_matrix(plan, tensors[MODEL_UP], 0, &layer->up);
+    plan_matrix(plan, tensors[MODEL_DOWN], 0, &layer->down);
+    plan_matrix(plan, tensors[MODEL_ROUTER], 0, &layer->router);
+    plan_vector(plan, tensors[MODEL_ROUTER_BIAS], 0, &layer->router_bias);
+    plan_experts(plan, tensors[MODEL_GATE_EXPERTS], layer->gate_experts);
+    plan_experts(plan, tensors[MODEL_UP_EXPERTS], layer->up_experts);
+    plan_experts(plan, tensors[MODEL_DOWN_EXPERTS], layer->down_experts);
+    plan_vector(plan, tensors[MODEL_GATE_EXPERTS_BIAS], 0, &layer->gate_experts_bias);
+    plan_vector(plan, tensors[MODEL_UP_EXPERTS_BIAS], 0, &layer->up_experts_bias);
+    plan_vector(plan, tensors[MODEL_DOWN_EXPERTS_BIAS], 0, &layer->down_experts_bias);
+    plan_vector(plan, tensors[MODEL_FFN_POST_NORM], 0, &layer->ffn_post_norm);
 }
 
 static void visit(struct plan *plan, struct weights *weights)
 {
     const struct model *model = plan->model;
-    const struct model_rope *rope = &model->hparams.rope;
-    uint32_t turn = rope->style == MODEL_ROPE_PAIRS ? rope->dim : 0;
-    struct layer_weights unused;
-    for (uint32_t i = 0; i < model->hparams.layer_count; i++) {
-        const struct gguf_tensor *const *tensors = model->layers[i].tensors;
-        struct layer_weights *layer = plan->region ? &weights->layers[i] : &unused;
-        plan_vector(plan, tensors[MODEL_ATTN_NORM], 0, &layer->attn_norm);
-        plan_matrix(plan, tensors[MODEL_Q], turn, &layer->q);
-        plan_matrix(plan, tensors[MODEL_K], turn, &layer->k);
-        plan_matrix(plan, tensors[MODEL_V], 0, &layer->v);
-        plan_vector(plan, tensors[MODEL_Q_BIAS], turn, &layer->q_bias);
-        plan_vector(plan, tensors[MODEL_K_BIAS], turn, &layer->k_bias);
-        plan_vector(plan, tensors[MODEL_V_BIAS], 0, &layer->v_bias);
-        plan_vector(plan, tensors[MODEL_Q_NORM], turn, &layer->q_norm);
-        plan_vector(plan, tensors[MODEL_K_NORM], turn, &layer->k_norm);
-        plan_matrix(plan, tensors[MODEL_ATTN_OUTPUT], 0, &layer->attn_output);
-        plan_vector(plan, tensors[MODEL_FFN_NORM], 0, &layer->ffn_norm);
-        plan_matrix(plan, tensors[MODEL_GATE], 0, &layer->gate);
-        plan_matrix(plan, tensors[MODEL_UP], 0, &layer->up);
-        plan_matrix(plan, tensors[MODEL_DOWN], 0, &layer->down);
-    }
+    struct layer_weights unused = {0};
+    for (uint32_t i = 0; i < model->hparams.layer_count; i++)
+        visit_layer(plan, model->layers[i].tensors, plan->region ? &weights->layers[i] : &unused);
     plan_vector(plan, model->output_norm, 0, plan->region ? &weights->output_norm
                                                           : &unused.attn_norm);
     plan_matrix(plan, model->output, 0, plan->region ? &weights->output : &unused.q);
@@ -244,7 +288,8 @@ static void pack_share(void *user, const struct worker *worker)
             uint32_t row = (panel - job->first_panel) * SIMD_LANES + lane;
             rows[lane] = row < matrix->rows
                              ? job->tensor->data +
-                                   source_row(row, job->head_dim, job->rope_dim) * row_bytes
+                                   (job->first_row +
+                                    source_row(row, job->head_dim, job->rope_dim)) * row_bytes
                              : NULL;
         }
         if (stored != matrix->type)
@@ -281,11 +326,21 @@ enum err weights_create(const struct model *model, enum fwd_recipe recipe, struc
         return plan.err;
     weights->region_bytes = plan.bytes;
     weights->region = mem_map(plan.bytes);
-    weights->layers = mem_calloc(NULL, model->hparams.layer_count, sizeof *weights->layers);
-    if (!weights->region || !weights->layers) {
+    uint32_t layer_count = model->hparams.layer_count, experts = model->hparams.expert_count;
+    weights->layers = mem_calloc(NULL, layer_count, sizeof *weights->layers);
+    if (experts > 0)
+        weights->experts = mem_calloc(NULL, (size_t)layer_count * 3 * experts,
+                                      sizeof *weights->experts);
+    if (!weights->region || !weights->layers || (experts > 0 && !weights->experts)) {
         weights_destroy(weights);
         return err_set(report, ERR_MEMORY, "no memory for %zu MiB of packed weights",
                        plan.bytes >> 20);
+    }
+    for (uint32_t i = 0; experts > 0 && i < layer_count; i++) {
+        struct simd_weights *first = weights->experts + (size_t)i * 3 * experts;
+        weights->layers[i].gate_experts = first;
+        weights->layers[i].up_experts = first + experts;
+        weights->layers[i].down_experts = first + 2 * (size_t)experts;
     }
     plan.region = weights->region;
     plan.bytes = 0;
@@ -311,5 +366,6 @@ void weights_destroy(struct weights *weights)
 {
     mem_unmap(weights->region, weights->region_bytes);
     mem_free(NULL, weights->layers);
+    mem_free(NULL, weights->experts);
     *weights = (struct weights){0};
 }

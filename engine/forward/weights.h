@@ -11,18 +11,27 @@
 #include "simd/simd.h"
 
 struct layer_weights {
-    struct simd_weights q, k, v, attn_output, gate, up, down;
+    struct simd_weights q, k, v, attn_output, gate, up, down; /* the last three: dense layers */
+    struct simd_weights router;                               /* [expert_count][dim] */
+    struct simd_weights *gate_experts, *up_experts, *down_experts; /* [expert_count]; NULL: dense */
     /* Vectors; NULL: none. Rows of q and k (and so their biases and norms) are permuted such that
      * RoPE always turns (i, i + rope.dim / 2). */
     const float *attn_norm, *ffn_norm;             /* [dim] */
+    const float *attn_post_norm, *ffn_post_norm;   /* [dim] of what the sub-layers add */
+    const float *attn_output_bias;                 /* [dim] */
+    const float *sinks;                            /* [head_count] */
+    const float *router_bias;                      /* [expert_count] */
+    const float *gate_experts_bias, *up_experts_bias; /* [expert_count][hidden] */
+    const float *down_experts_bias;                /* [expert_count][dim] */
     const float *q_bias, *k_bias, *v_bias;         /* [rows of the matrix] */
-    const float *q_norm, *k_norm;                  /* [head_dim] */
+    const float *q_norm, *k_norm;                  /* [head_dim], or [rows of the matrix] with qk_norm_whole */
 };
 
 struct weights {
     uint8_t *region; /* mem_map */
     size_t region_bytes;
     struct layer_weights *layers; /* [layer_count] */
+    struct simd_weights *experts; /* [layer_count * 3 * expert_count], the layers' */
     struct simd_weights output;   /* [vocab][dim] */
     const float *output_norm;     /* [dim] */
     enum simd_type embedding_type; /* of the rows in the file */

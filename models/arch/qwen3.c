@@ -5,5 +5,5 @@
 const struct arch arch_qwen3 = {
     .name = "qwen3",
     .rope_style = MODEL_ROPE_HALVES,
-    .required = ARCH_CORE | ARCH_ROLE(MODEL_Q_NORM) | ARCH_ROLE(MODEL_K_NORM),
+    .required = ARCH_CORE | ARCH_QK_NORMS,
 };

@@ -47,6 +47,31 @@ static void silu_mul(float *gate, const float *up, uint32_t count)
         gate[i] = gate[i] / (1.0f + simd_expf(-gate[i])) * up[i];
 }
 
+static void gelu_mul(float *gate, const float *up, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        float x = gate[i], u = fmaf(x * x * x, SIMD_GELU_CUBE, x) * SIMD_GELU_SCALE;
+        gate[i] = x / (1.0f + simd_expf(u)) * up[i];
+    }
+}
+
+static void clamped_mul(float *gate, const float *up, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        float x = gate[i] < SIMD_CLAMP_LIMIT ? gate[i] : SIMD_CLAMP_LIMIT;
+        float y = up[i] < SIMD_CLAMP_LIMIT ? up[i] : SIMD_CLAMP_LIMIT;
+        y = y > -SIMD_CLAMP_LIMIT ? y : -SIMD_CLAMP_LIMIT;
+        gate[i] = x / (1.0f + simd_expf(x * SIMD_CLAMP_SLOPE)) * (y + 1.0f);
+    }
+}
+
+static void softcap(float *x, float cap, uint32_t count)
+{
+    float inverse = 2.0f / cap, twice = 2.0f * cap;
+    for (uint32_t i = 0; i < count; i++)
+        x[i] = cap - twice / (1.0f + simd_expf(x[i] * inverse));
+}
+
 static void exp_rows(float *x, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -120,6 +145,9 @@ void simd_fill_scalar_rows(struct simd_table *table)
     table->mul = mul;
     table->scale = scale;
     table->silu_mul = silu_mul;
+    table->gelu_mul = gelu_mul;
+    table->clamped_mul = clamped_mul;
+    table->softcap = softcap;
     table->exp = exp_rows;
     table->to_f16 = to_f16;
     table->quantize[SIMD_ACT_F32] = quantize_f32;

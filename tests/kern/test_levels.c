@@ -313,6 +313,9 @@ static void row_kernels_equal_scalar(void **state)
             BOTH(scalar->mul(x, b, n), table->mul(y, b, n));
             BOTH(scalar->scale(x, 0.37f, n), table->scale(y, 0.37f, n));
             BOTH(scalar->silu_mul(x, b, n), table->silu_mul(y, b, n));
+            BOTH(scalar->gelu_mul(x, b, n), table->gelu_mul(y, b, n));
+            BOTH(scalar->clamped_mul(x, b, n), table->clamped_mul(y, b, n));
+            BOTH(scalar->softcap(x, 30.0f, n), table->softcap(y, 30.0f, n));
             BOTH(scalar->exp(x, n), table->exp(y, n));
             BOTH(scalar->attn_merge(x, 0.3f, b, 0.7f, n), table->attn_merge(y, 0.3f, b, 0.7f, n));
             memset(h, 7, sizeof h), memset(g, 7, sizeof g);

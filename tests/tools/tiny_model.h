@@ -19,10 +19,14 @@ struct tiny_spec {
     bool tied;
     bool rope_factors;       /* Llama 3.1's tensor */
     const char *rope_scaling; /* NULL, "linear", "yarn" */
+    uint32_t layer_count;     /* 0: 2 */
+    uint32_t window, expert_count, expert_used; /* 0: none */
 };
 
 enum { TINY_LAYERS = 2, TINY_CONTEXT = 2048 };
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers" /* what a row leaves out is 0 */
 static const struct tiny_spec tiny_specs[] = {
     {"llama-f32", "llama", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 88, 96, false, false, NULL},
     {"llama3-f16", "llama", GGUF_TENSOR_F16, GGUF_TENSOR_F16, 96, 6, 2, 16, 128, 96, true, true, NULL},
@@ -39,13 +43,28 @@ static const struct tiny_spec tiny_specs[] = {
     {"qwen2-q2_k", "qwen2", GGUF_TENSOR_Q2_K, GGUF_TENSOR_Q3_K, 256, 4, 2, 64, 512, 96, false, false, NULL},
     {"llama-iq4_xs", "llama", GGUF_TENSOR_IQ4_XS, GGUF_TENSOR_IQ4_NL, 256, 4, 2, 64, 512, 96, false, false, NULL},
     {"qwen3-mxfp4", "qwen3", GGUF_TENSOR_MXFP4, GGUF_TENSOR_MXFP4, 256, 4, 2, 64, 512, 96, false, false, NULL},
+    {"mistral3-f32", "mistral3", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 88, 96, true, false, "yarn"},
+    {"smollm3-f32", "smollm3", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 88, 96, true, false, NULL, 5},
+    {"granite-f32", "granite", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 88, 96, true, false, NULL},
+    {"granitemoe-f32", "granitemoe", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 48, 96, true, false, NULL, 2, 0, 6, 2},
+    {"olmo2-f32", "olmo2", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 88, 96, false, false, NULL},
+    {"olmo3-f32", "olmo2", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 88, 96, false, false, "yarn", 5, 8},
+    {"phi3-f32", "phi3", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 96, 4, 2, 24, 88, 96, false, true, NULL},
+    {"gemma2-f32", "gemma2", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 24, 88, 96, true, false, NULL, 3, 8},
+    {"gemma3-f32", "gemma3", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 1, 24, 88, 96, true, false, "linear", 7, 8},
+    {"qwen3moe-f32", "qwen3moe", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 32, 48, 96, true, false, NULL, 2, 0, 8, 3},
+    {"qwen3moe-q8_0", "qwen3moe", GGUF_TENSOR_Q8_0, GGUF_TENSOR_Q8_0, 256, 4, 2, 64, 128, 96, true, false, NULL, 2, 0, 8, 3},
+    {"mixtral-f16", "llama", GGUF_TENSOR_F16, GGUF_TENSOR_F16, 64, 4, 2, 16, 88, 96, false, false, NULL, 2, 0, 4, 2},
+    {"gptoss-f32", "gpt-oss", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 48, 96, false, false, "yarn", 3, 8, 6, 2},
+    {"gptoss-q8_0", "gpt-oss", GGUF_TENSOR_Q8_0, GGUF_TENSOR_Q8_0, 128, 4, 2, 64, 96, 96, false, false, "yarn", 3, 8, 6, 2},
 };
+#pragma GCC diagnostic pop
 enum { TINY_COUNT = sizeof tiny_specs / sizeof *tiny_specs };
 
 struct tiny_writer {
     struct gguf_writer *gguf;
     uint64_t state;
-    void *blobs[64];
+    void *blobs[256];
     unsigned blob_count;
 };
 
@@ -168,10 +187,11 @@ static inline void tiny_fill(struct tiny_writer *w, enum gguf_tensor_type type, 
     }
 }
 
-static inline void tiny_tensor(struct tiny_writer *w, const char *name, enum gguf_tensor_type type,
-                               uint64_t columns, uint64_t rows, float sigma, float mean)
+static inline void tiny_planes(struct tiny_writer *w, const char *name, enum gguf_tensor_type type,
+                               uint64_t columns, uint64_t rows, uint64_t planes, float sigma,
+                               float mean)
 {
-    uint64_t dims[2] = {columns, rows}, count = columns * (rows ? rows : 1);
+    uint64_t dims[3] = {columns, rows, planes}, count = columns * (rows ? rows : 1) * planes;
     uint8_t *data = malloc(gguf_tensor_type_bytes(type, count));
     if (!data)
         abort();
@@ -183,7 +203,13 @@ static inline void tiny_tensor(struct tiny_writer *w, const char *name, enum ggu
         memcpy(data + i * 4, &value, 4);
     }
     w->blobs[w->blob_count++] = data;
-    gguf_writer_add_tensor(w->gguf, name, type, dims, rows ? 2 : 1, data);
+    gguf_writer_add_tensor(w->gguf, name, type, dims, planes > 1 ? 3 : rows ? 2 : 1, data);
+}
+
+static inline void tiny_tensor(struct tiny_writer *w, const char *name, enum gguf_tensor_type type,
+                               uint64_t columns, uint64_t rows, float sigma, float mean)
+{
+    tiny_planes(w, name, type, columns, rows, 1, sigma, mean);
 }
 
 /* Appends the GGUF file of `spec` to `out`. */
@@ -191,6 +217,8 @@ static inline void tiny_model(const struct tiny_spec *spec, struct buf *out)
 {
     struct tiny_writer w = {.gguf = gguf_writer_create(), .state = 0};
     char key[128];
+    uint32_t layer_count = spec->layer_count ? spec->layer_count : TINY_LAYERS;
+#define TINY_IS(text) (strcmp(spec->architecture, text) == 0)
     for (const char *c = spec->name; *c; c++)
         w.state = w.state * 31 + (uint64_t)*c;
 #define TINY_KEY(text) (snprintf(key, sizeof key, "%s." text, spec->architecture), key)
@@ -199,7 +227,7 @@ static inline void tiny_model(const struct tiny_spec *spec, struct buf *out)
     gguf_writer_put_u32(w.gguf, TINY_KEY("vocab_size"), spec->vocab_count);
     gguf_writer_put_u32(w.gguf, TINY_KEY("context_length"), TINY_CONTEXT);
     gguf_writer_put_u32(w.gguf, TINY_KEY("embedding_length"), spec->dim);
-    gguf_writer_put_u32(w.gguf, TINY_KEY("block_count"), TINY_LAYERS);
+    gguf_writer_put_u32(w.gguf, TINY_KEY("block_count"), layer_count);
     gguf_writer_put_u32(w.gguf, TINY_KEY("feed_forward_length"), spec->hidden);
     gguf_writer_put_u32(w.gguf, TINY_KEY("attention.head_count"), spec->head_count);
     gguf_writer_put_u32(w.gguf, TINY_KEY("attention.head_count_kv"), spec->kv_head_count);
@@ -212,14 +240,44 @@ static inline void tiny_model(const struct tiny_spec *spec, struct buf *out)
         gguf_writer_put_string(w.gguf, TINY_KEY("rope.scaling.type"), spec->rope_scaling,
                                strlen(spec->rope_scaling));
         gguf_writer_put_f32(w.gguf, TINY_KEY("rope.scaling.factor"), 4.0f);
-        gguf_writer_put_u32(w.gguf, TINY_KEY("rope.scaling.original_context_length"), 512);
+        gguf_writer_put_u32(w.gguf, TINY_KEY("rope.scaling.original_context_length"),
+                            TINY_IS("mistral3") ? 8 : 512);
+    }
+    if (spec->window)
+        gguf_writer_put_u32(w.gguf, TINY_KEY("attention.sliding_window"), spec->window);
+    if (spec->expert_count) {
+        gguf_writer_put_u32(w.gguf, TINY_KEY("expert_count"), spec->expert_count);
+        gguf_writer_put_u32(w.gguf, TINY_KEY("expert_used_count"), spec->expert_used);
+        if (!TINY_IS("llama") && !TINY_IS("granitemoe"))
+            gguf_writer_put_u32(w.gguf, TINY_KEY("expert_feed_forward_length"), spec->hidden);
+    }
+    bool granite = TINY_IS("granite") || TINY_IS("granitemoe");
+    if (granite) {
+        gguf_writer_put_f32(w.gguf, TINY_KEY("embedding_scale"), 3.0f);
+        gguf_writer_put_f32(w.gguf, TINY_KEY("residual_scale"), 0.22f);
+        gguf_writer_put_f32(w.gguf, TINY_KEY("logit_scale"), 8.0f);
+        gguf_writer_put_f32(w.gguf, TINY_KEY("attention.scale"), 0.3f);
+    }
+    if (TINY_IS("gemma2")) {
+        gguf_writer_put_f32(w.gguf, TINY_KEY("attn_logit_softcapping"), 5.0f);
+        gguf_writer_put_f32(w.gguf, TINY_KEY("final_logit_softcapping"), 6.0f);
+    }
+    if (TINY_IS("mistral3")) {
+        gguf_writer_put_f32(w.gguf, TINY_KEY("attention.temperature_scale"), 0.1f);
+        gguf_writer_put_f32(w.gguf, TINY_KEY("rope.scaling.yarn_log_multiplier"), 0.7f);
+    }
+    if (TINY_IS("phi3")) {
+        gguf_writer_put_u32(w.gguf, TINY_KEY("rope.scaling.original_context_length"), 256);
+        gguf_writer_put_f32(w.gguf, TINY_KEY("rope.scaling.attn_factor"), 1.19f);
     }
     gguf_writer_put_string(w.gguf, "tokenizer.ggml.model", "no_vocab", 8);
 
     uint32_t q_dim = spec->head_count * spec->head_dim, kv_dim = spec->kv_head_count * spec->head_dim;
     float narrow = 1.6f / 8, norm = 0.2f;
-    bool bias = strcmp(spec->architecture, "qwen2") == 0;
-    bool qk_norm = strcmp(spec->architecture, "qwen3") == 0;
+    bool gptoss = TINY_IS("gpt-oss"), phi3 = TINY_IS("phi3"), olmo2 = TINY_IS("olmo2");
+    bool gemma = TINY_IS("gemma2") || TINY_IS("gemma3");
+    bool bias = TINY_IS("qwen2") || gptoss;
+    bool qk_norm = TINY_IS("qwen3") || TINY_IS("qwen3moe") || TINY_IS("gemma3") || olmo2;
     if (spec->dim >= 256)
         narrow = 1.6f / 16;
     tiny_tensor(&w, "token_embd.weight", spec->tied ? spec->type_more : spec->type, spec->dim,
@@ -227,29 +285,78 @@ static inline void tiny_model(const struct tiny_spec *spec, struct buf *out)
     tiny_tensor(&w, "output_norm.weight", GGUF_TENSOR_F32, spec->dim, 0, norm, 1);
     if (!spec->tied)
         tiny_tensor(&w, "output.weight", spec->type_more, spec->dim, spec->vocab_count, narrow, 0);
-    if (spec->rope_factors)
+    if (spec->rope_factors && phi3) {
+        tiny_tensor(&w, "rope_factors_long.weight", GGUF_TENSOR_F32, spec->head_dim / 2, 0, 0.5f, 4);
+        tiny_tensor(&w, "rope_factors_short.weight", GGUF_TENSOR_F32, spec->head_dim / 2, 0, 0.1f,
+                    1);
+    } else if (spec->rope_factors) {
         tiny_tensor(&w, "rope_freqs.weight", GGUF_TENSOR_F32, spec->head_dim / 2, 0, 0.5f, 4);
-    for (unsigned i = 0; i < TINY_LAYERS; i++) {
+    }
+    for (unsigned i = 0; i < layer_count; i++) {
 #define TINY_NAME(text) (snprintf(key, sizeof key, "blk.%u." text, i), key)
-        tiny_tensor(&w, TINY_NAME("attn_norm.weight"), GGUF_TENSOR_F32, spec->dim, 0, norm, 1);
-        tiny_tensor(&w, TINY_NAME("attn_q.weight"), spec->type, spec->dim, q_dim, narrow, 0);
-        tiny_tensor(&w, TINY_NAME("attn_k.weight"), spec->type, spec->dim, kv_dim, narrow, 0);
-        tiny_tensor(&w, TINY_NAME("attn_v.weight"), spec->type_more, spec->dim, kv_dim, narrow, 0);
+        if (!olmo2)
+            tiny_tensor(&w, TINY_NAME("attn_norm.weight"), GGUF_TENSOR_F32, spec->dim, 0, norm, 1);
+        if (phi3) {
+            tiny_tensor(&w, TINY_NAME("attn_qkv.weight"), spec->type, spec->dim, q_dim + 2 * kv_dim,
+                        narrow, 0);
+        } else {
+            tiny_tensor(&w, TINY_NAME("attn_q.weight"), spec->type, spec->dim, q_dim, narrow, 0);
+            tiny_tensor(&w, TINY_NAME("attn_k.weight"), spec->type, spec->dim, kv_dim, narrow, 0);
+            tiny_tensor(&w, TINY_NAME("attn_v.weight"), spec->type_more, spec->dim, kv_dim, narrow,
+                        0);
+        }
         if (bias) {
             tiny_tensor(&w, TINY_NAME("attn_q.bias"), GGUF_TENSOR_F32, q_dim, 0, 0.5f, 0);
             tiny_tensor(&w, TINY_NAME("attn_k.bias"), GGUF_TENSOR_F32, kv_dim, 0, 0.5f, 0);
             tiny_tensor(&w, TINY_NAME("attn_v.bias"), GGUF_TENSOR_F32, kv_dim, 0, 0.5f, 0);
         }
         if (qk_norm) {
-            tiny_tensor(&w, TINY_NAME("attn_q_norm.weight"), GGUF_TENSOR_F32, spec->head_dim, 0,
-                        norm, 1);
-            tiny_tensor(&w, TINY_NAME("attn_k_norm.weight"), GGUF_TENSOR_F32, spec->head_dim, 0,
-                        norm, 1);
+            tiny_tensor(&w, TINY_NAME("attn_q_norm.weight"), GGUF_TENSOR_F32,
+                        olmo2 ? q_dim : spec->head_dim, 0, norm, 1);
+            tiny_tensor(&w, TINY_NAME("attn_k_norm.weight"), GGUF_TENSOR_F32,
+                        olmo2 ? kv_dim : spec->head_dim, 0, norm, 1);
         }
         tiny_tensor(&w, TINY_NAME("attn_output.weight"), spec->type, q_dim, spec->dim, narrow, 0);
-        tiny_tensor(&w, TINY_NAME("ffn_norm.weight"), GGUF_TENSOR_F32, spec->dim, 0, norm, 1);
-        tiny_tensor(&w, TINY_NAME("ffn_gate.weight"), spec->type, spec->dim, spec->hidden, narrow, 0);
-        tiny_tensor(&w, TINY_NAME("ffn_up.weight"), spec->type, spec->dim, spec->hidden, narrow, 0);
+        if (gptoss) {
+            tiny_tensor(&w, TINY_NAME("attn_output.bias"), GGUF_TENSOR_F32, spec->dim, 0, 0.3f, 0);
+            tiny_tensor(&w, TINY_NAME("attn_sinks.weight"), GGUF_TENSOR_F32, spec->head_count, 0,
+                        1.0f, 0);
+        }
+        if (olmo2 || gemma || gptoss)
+            tiny_tensor(&w, TINY_NAME("post_attention_norm.weight"), GGUF_TENSOR_F32, spec->dim, 0,
+                        norm, 1);
+        if (!olmo2 && !gptoss)
+            tiny_tensor(&w, TINY_NAME("ffn_norm.weight"), GGUF_TENSOR_F32, spec->dim, 0, norm, 1);
+        if (olmo2 || gemma)
+            tiny_tensor(&w, TINY_NAME("post_ffw_norm.weight"), GGUF_TENSOR_F32, spec->dim, 0, norm,
+                        1);
+        if (spec->expert_count) {
+            uint32_t experts = spec->expert_count;
+            tiny_tensor(&w, TINY_NAME("ffn_gate_inp.weight"), GGUF_TENSOR_F32, spec->dim, experts,
+                        narrow, 0);
+            tiny_planes(&w, TINY_NAME("ffn_gate_exps.weight"), spec->type, spec->dim, spec->hidden,
+                        experts, narrow, 0);
+            tiny_planes(&w, TINY_NAME("ffn_up_exps.weight"), spec->type, spec->dim, spec->hidden,
+                        experts, narrow, 0);
+            tiny_planes(&w, TINY_NAME("ffn_down_exps.weight"), spec->type_more, spec->hidden,
+                        spec->dim, experts, narrow, 0);
+            if (gptoss) {
+                tiny_tensor(&w, TINY_NAME("ffn_gate_inp.bias"), GGUF_TENSOR_F32, experts, 0, 0.3f,
+                            0);
+                tiny_tensor(&w, TINY_NAME("ffn_gate_exps.bias"), GGUF_TENSOR_F32, spec->hidden,
+                            experts, 0.3f, 0);
+                tiny_tensor(&w, TINY_NAME("ffn_up_exps.bias"), GGUF_TENSOR_F32, spec->hidden,
+                            experts, 0.3f, 0);
+                tiny_tensor(&w, TINY_NAME("ffn_down_exps.bias"), GGUF_TENSOR_F32, spec->dim,
+                            experts, 0.3f, 0);
+            }
+            continue;
+        }
+        if (!phi3)
+            tiny_tensor(&w, TINY_NAME("ffn_gate.weight"), spec->type, spec->dim, spec->hidden,
+                        narrow, 0);
+        tiny_tensor(&w, TINY_NAME("ffn_up.weight"), spec->type, spec->dim,
+                    phi3 ? 2 * spec->hidden : spec->hidden, narrow, 0);
         tiny_tensor(&w, TINY_NAME("ffn_down.weight"), spec->type_more, spec->hidden, spec->dim,
                     narrow, 0);
     }

@@ -2,6 +2,8 @@
 // vectors beside it. Not part of the build; see README.md for the command.
 //   llama_cpp_logits MODEL greedy COUNT TEXT        prompt ids (with BOS), then COUNT greedy ids
 //   llama_cpp_logits MODEL logits ID ID ...         the logits behind every token, one row a line
+//   llama_cpp_logits MODEL last ID ID ...           the same, only of the last four tokens
+// With LORA=FILE in the environment, with that adapter (and LORA_SCALE, 1).
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -37,6 +39,12 @@ int main(int argc, char **argv)
         cp.type_k = cp.type_v = GGML_TYPE_F32;
     cp.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     llama_context *ctx = llama_init_from_model(model, cp);
+    if (const char *path = getenv("LORA")) {
+        llama_adapter_lora *lora = llama_adapter_lora_init(model, path);
+        float scale = getenv("LORA_SCALE") ? (float)atof(getenv("LORA_SCALE")) : 1.0f;
+        if (!lora || llama_set_adapters_lora(ctx, &lora, 1, &scale))
+            return 1;
+    }
     const llama_vocab *vocab = llama_model_get_vocab(model);
     int vocab_count = llama_vocab_n_tokens(vocab);
     std::vector<llama_token> ids;
@@ -68,7 +76,7 @@ int main(int argc, char **argv)
     }
     if (llama_decode(ctx, batch))
         return 1;
-    for (int i = 0; i < batch.n_tokens; i++) {
+    for (int i = strcmp(argv[2], "last") == 0 ? batch.n_tokens - 4 : 0; i < batch.n_tokens; i++) {
         const float *logits = llama_get_logits_ith(ctx, i);
         for (int j = 0; j < vocab_count; j++)
             printf("%s%.9g", j ? " " : "", (double)logits[j]);

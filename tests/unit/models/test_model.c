@@ -89,7 +89,7 @@ static void misfits_are_named(void **state)
     expect_error(3, "yar", "x", 1, ERR_UNSUPPORTED, "'yarx'");
     expect_error(4, "attn_q.bia", "x", 1, ERR_INVALID, "lacks the tensor 'blk.0.attn_q.bias'");
     expect_error(5, "general.architectur", "x", 1, ERR_INVALID, "general.architecture");
-    expect_error(5, "qwe", "n4", 2, ERR_UNSUPPORTED, "this build knows llama, qwen2, qwen3");
+    expect_error(5, "qwe", "n4", 2, ERR_UNSUPPORTED, "this build knows llama, mistral3, smollm3");
     static const struct tiny_spec heads = {"h", "llama", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4,
                                            2, 16, 88, 96, false, false, "linear"};
     struct buf bytes;
