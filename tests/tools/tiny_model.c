@@ -1,6 +1,6 @@
 /* links: models
- * Writes the tiny models of tiny_model.h as GGUF files: tiny_model FOLDER. With `tokens` instead of
- * a folder: prints the token ids of the vectors. */
+ * Writes the tiny models of tiny_model.h as GGUF files: tiny_model FOLDER. With `tokens` or
+ * `tokens-far` instead of a folder: prints the token ids of the vectors. */
 #include "tests/tools/tiny_model.h"
 
 #include "engine/base/file.h"
@@ -9,8 +9,9 @@ int main(int argc, char **argv)
 {
     if (argc != 2)
         return 2;
-    if (strcmp(argv[1], "tokens") == 0) {
-        for (unsigned i = 0; i < TINY_TOKENS; i++)
+    bool far = strcmp(argv[1], "tokens-far") == 0;
+    if (far || strcmp(argv[1], "tokens") == 0) {
+        for (unsigned i = 0; i < (far ? TINY_TOKENS_FAR : TINY_TOKENS); i++)
             printf("%u ", tiny_token(i));
         return 0;
     }

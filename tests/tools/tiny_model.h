@@ -54,9 +54,10 @@ static const struct tiny_spec tiny_specs[] = {
     {"gemma3-f32", "gemma3", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 1, 24, 88, 96, true, false, "linear", 7, 8},
     {"qwen3moe-f32", "qwen3moe", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 32, 48, 96, true, false, NULL, 2, 0, 8, 3},
     {"qwen3moe-q8_0", "qwen3moe", GGUF_TENSOR_Q8_0, GGUF_TENSOR_Q8_0, 256, 4, 2, 64, 128, 96, true, false, NULL, 2, 0, 8, 3},
-    {"mixtral-f16", "llama", GGUF_TENSOR_F16, GGUF_TENSOR_F16, 64, 4, 2, 16, 88, 96, false, false, NULL, 2, 0, 4, 2},
+    {"mixtral-f32", "llama", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 88, 96, false, false, NULL, 2, 0, 4, 2},
     {"gptoss-f32", "gpt-oss", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4, 2, 16, 48, 96, false, false, "yarn", 3, 8, 6, 2},
-    {"gptoss-q8_0", "gpt-oss", GGUF_TENSOR_Q8_0, GGUF_TENSOR_Q8_0, 128, 4, 2, 64, 96, 96, false, false, "yarn", 3, 8, 6, 2},
+    /* All experts are used: rounding to int8 would choose others here and there. */
+    {"gptoss-q8_0", "gpt-oss", GGUF_TENSOR_Q8_0, GGUF_TENSOR_Q8_0, 128, 4, 2, 64, 96, 96, false, false, "yarn", 3, 8, 4, 4},
 };
 #pragma GCC diagnostic pop
 enum { TINY_COUNT = sizeof tiny_specs / sizeof *tiny_specs };
@@ -332,8 +333,9 @@ static inline void tiny_model(const struct tiny_spec *spec, struct buf *out)
                         1);
         if (spec->expert_count) {
             uint32_t experts = spec->expert_count;
+            /* Wide: experts of nearly equal weight would be chosen by rounding errors. */
             tiny_tensor(&w, TINY_NAME("ffn_gate_inp.weight"), GGUF_TENSOR_F32, spec->dim, experts,
-                        narrow, 0);
+                        narrow * 3, 0);
             tiny_planes(&w, TINY_NAME("ffn_gate_exps.weight"), spec->type, spec->dim, spec->hidden,
                         experts, narrow, 0);
             tiny_planes(&w, TINY_NAME("ffn_up_exps.weight"), spec->type, spec->dim, spec->hidden,
@@ -368,8 +370,9 @@ static inline void tiny_model(const struct tiny_spec *spec, struct buf *out)
         free(w.blobs[i]);
 }
 
-/* The tokens whose logits the vectors hold. */
-enum { TINY_TOKENS = 21 };
+/* The tokens whose logits the vectors hold: all of the first TINY_TOKENS; the last four of
+ * TINY_TOKENS_FAR for the models with windows (NAME-far.txt). */
+enum { TINY_TOKENS = 21, TINY_TOKENS_FAR = 300 };
 static inline uint32_t tiny_token(unsigned index)
 {
     return (index * index * 7 + index * 13 + 5) % 96;

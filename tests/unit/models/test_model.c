@@ -91,7 +91,7 @@ static void misfits_are_named(void **state)
     expect_error(5, "general.architectur", "x", 1, ERR_INVALID, "general.architecture");
     expect_error(5, "qwe", "n4", 2, ERR_UNSUPPORTED, "this build knows llama, mistral3, smollm3");
     static const struct tiny_spec heads = {"h", "llama", GGUF_TENSOR_F32, GGUF_TENSOR_F32, 64, 4,
-                                           2, 16, 88, 96, false, false, "linear"};
+                                           2, 16, 88, 96, false, false, "linear", 0, 0, 0, 0};
     struct buf bytes;
     struct model *model;
     struct report report = {0};
