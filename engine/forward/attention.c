@@ -124,7 +124,7 @@ struct span {
 static void clear_bits(uint16_t *words, uint32_t to)
 {
     for (uint32_t w = 0; w * 16 < to; w++)
-        words[w] = to - w * 16 < 16 ? (uint16_t)(words[w] & ~((1u << (to - w * 16)) - 1)) : 0;
+        words[w] = (uint16_t)(to - w * 16 < 16 ? words[w] & ~((1u << (to - w * 16)) - 1) : 0u);
 }
 
 /* The first KV index that the window of the row at KV index `index` reaches. */
