@@ -45,10 +45,12 @@ static bool in_list(const char *list, const char *arch)
     return false;
 }
 
-/* Families that a vocabulary alone gives away, the most telling first. */
+/* Families that a vocabulary alone gives away, the most telling first; and those whose tokens many
+ * models have that write more than them. */
 static const char *const by_vocabulary[] = {
-    "llama3", "kimi", "gptoss", "gemma4", "gemma3", "deepseek", "mistral3", "chatml", "phi3",
+    "llama3", "kimi", "gptoss", "gemma4", "gemma3", "deepseek", "mistral3",
 };
+static const char *const by_habit[] = {"chatml", "phi3"};
 
 static const struct chat_family *find_family(const char *name)
 {
@@ -58,8 +60,7 @@ static const struct chat_family *find_family(const char *name)
     return &chat_family_plain;
 }
 
-static const struct chat_family *pick(const char *arch, const char *template_text,
-                                      size_t template_bytes, const struct tok *tok)
+static const struct chat_family *pick_sure(const char *arch, const struct tok *tok)
 {
     if (arch) {
         for (size_t i = 0; i < chat_family_count; i++)
@@ -70,6 +71,17 @@ static const struct chat_family *pick(const char *arch, const char *template_tex
     }
     for (size_t i = 0; i < sizeof by_vocabulary / sizeof *by_vocabulary; i++) {
         const struct chat_family *family = find_family(by_vocabulary[i]);
+        if (has_marks(family, tok))
+            return family;
+    }
+    return NULL;
+}
+
+static const struct chat_family *pick_likely(const char *template_text, size_t template_bytes,
+                                             const struct tok *tok)
+{
+    for (size_t i = 0; i < sizeof by_habit / sizeof *by_habit; i++) {
+        const struct chat_family *family = find_family(by_habit[i]);
         if (has_marks(family, tok))
             return family;
     }
@@ -84,6 +96,49 @@ static const struct chat_family *pick(const char *arch, const char *template_tex
     return &chat_family_plain;
 }
 
+/* Whether the chat's family and its template write the same conversation. */
+static bool writes_the_same(struct chat *chat, struct chat_template *template)
+{
+    static const struct chat_string system = {"s", 1};
+    struct tok_ids ids[2] = {{0}, {0}};
+    struct report report = {0};
+    bool ok = true;
+    for (unsigned i = 0; i < 2 && ok; i++) {
+        chat->template = i ? template : NULL;
+        ok = chat_system_user(chat, system.data, 1, "u", 1, &ids[i], &report) == ERR_OK &&
+             chat_assistant(chat, "a", 1, &ids[i], &report) == ERR_OK &&
+             chat_user(chat, "v", 1, &ids[i], &report) == ERR_OK &&
+             chat_cue(chat, &ids[i], &report) == ERR_OK;
+    }
+    chat->template = NULL;
+    ok = ok && ids[0].count == ids[1].count &&
+         memcmp(ids[0].items, ids[1].items, ids[0].count * sizeof *ids[0].items) == 0;
+    tok_ids_deinit(&ids[0]);
+    tok_ids_deinit(&ids[1]);
+    return ok;
+}
+
+/* Sets the family, and the template where turns are to be written by it. */
+static void pick(struct chat *chat, const char *arch, const char *template_text,
+                 size_t template_bytes)
+{
+    struct chat_template *template = NULL;
+    struct report ignored = {0}; /* a template that cannot be used is as none */
+    chat->family = pick_sure(arch, chat->tok);
+    if (chat->family)
+        return;
+    chat->family = pick_likely(template_text, template_bytes, chat->tok);
+    if (!template_text ||
+        template_create(template_text, template_bytes, chat->tok, &template, &ignored) != ERR_OK)
+        return;
+    if (writes_the_same(chat, template)) {
+        template_destroy(template);
+        return;
+    }
+    chat->template = template;
+    chat->family = template_family(template);
+}
+
 static bool push_stop(struct chat *chat, uint32_t id)
 {
     return id == TOK_NONE || chat_is_stop(chat, id) || tok_ids_push(&chat->stops, id);
@@ -96,11 +151,13 @@ enum err chat_create(const char *arch, const char *template_text, size_t templat
     if (!chat)
         return err_set(report, ERR_MEMORY, "Out of memory while preparing the chat format");
     chat->tok = tok;
-    chat->family = pick(arch, template_text, template_bytes, tok);
+    pick(chat, arch, template_text, template_bytes);
     bool ok = true;
     for (size_t i = 0; i < 4 && chat->family->stops[i] && ok; i++)
         ok = push_stop(chat, tok_find(tok, chat->family->stops[i], strlen(chat->family->stops[i])));
-    if (ok && chat->stops.count == 0)
+    if (ok && chat->template)
+        ok = push_stop(chat, template_stop(chat->template));
+    if (ok && (chat->stops.count == 0 || chat->template))
         ok = push_stop(chat, tok_eos(tok)) && push_stop(chat, tok_eot(tok));
     if (!ok) {
         chat_destroy(chat);
@@ -115,6 +172,7 @@ void chat_destroy(struct chat *chat)
     if (!chat)
         return;
     tok_ids_deinit(&chat->stops);
+    template_destroy(chat->template);
     mem_free(NULL, chat);
 }
 
@@ -242,6 +300,8 @@ static void put_system(struct chat_writer *writer, const char *text, size_t byte
 enum err chat_system(const struct chat *chat, const char *text, size_t bytes, struct tok_ids *ids,
                      struct report *report)
 {
+    if (chat->template)
+        return template_system(chat->template, text, bytes, ids, report);
     struct chat_writer writer;
     chat_writer_begin(&writer, chat, ids, report);
     put_system(&writer, text, bytes);
@@ -251,6 +311,8 @@ enum err chat_system(const struct chat *chat, const char *text, size_t bytes, st
 enum err chat_user(const struct chat *chat, const char *text, size_t bytes, struct tok_ids *ids,
                    struct report *report)
 {
+    if (chat->template)
+        return template_user(chat->template, text, bytes, ids, report);
     struct chat_writer writer;
     chat_writer_begin(&writer, chat, ids, report);
     put_turn(&writer, &chat->family->user, text, bytes);
@@ -260,6 +322,8 @@ enum err chat_user(const struct chat *chat, const char *text, size_t bytes, stru
 enum err chat_first_user(const struct chat *chat, const char *text, size_t bytes,
                          struct tok_ids *ids, struct report *report)
 {
+    if (chat->template)
+        return template_first(chat->template, NULL, text, bytes, ids, report);
     struct chat_writer writer;
     chat_writer_begin(&writer, chat, ids, report);
     chat_writer_put(&writer, chat->family->first);
@@ -271,6 +335,9 @@ enum err chat_system_user(const struct chat *chat, const char *system, size_t sy
                           const char *user, size_t user_bytes, struct tok_ids *ids,
                           struct report *report)
 {
+    const struct chat_string first = {system, system_bytes};
+    if (chat->template)
+        return template_first(chat->template, &first, user, user_bytes, ids, report);
     const struct chat_family *family = chat->family;
     struct chat_writer writer;
     chat_writer_begin(&writer, chat, ids, report);
@@ -290,6 +357,8 @@ enum err chat_system_user(const struct chat *chat, const char *system, size_t sy
 enum err chat_assistant(const struct chat *chat, const char *text, size_t bytes,
                         struct tok_ids *ids, struct report *report)
 {
+    if (chat->template)
+        return template_assistant(chat->template, text, bytes, ids, report);
     const struct chat_family *family = chat->family;
     struct chat_writer writer;
     chat_writer_begin(&writer, chat, ids, report);
@@ -324,6 +393,8 @@ enum err chat_assistant(const struct chat *chat, const char *text, size_t bytes,
 
 enum err chat_cue(const struct chat *chat, struct tok_ids *ids, struct report *report)
 {
+    if (chat->template)
+        return template_cue(chat->template, ids, report);
     struct chat_writer writer;
     chat_writer_begin(&writer, chat, ids, report);
     chat_writer_put(&writer, chat->family->cue);

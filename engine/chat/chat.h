@@ -1,8 +1,9 @@
 /* How each model family writes turns, thoughts and tool calls, as token ids.
  *
- * A family is a page of data (families.c); no template language is run. Model text becomes tokens
- * with special-token strings recognised, as tokenizer.encode does. What the functions write is
- * pie 0.4's, family by family; `pie:instruct` is a thin layer over this header.
+ * A family is a page of data (families.c). Model text becomes tokens with special-token strings
+ * recognised, as tokenizer.encode does. What the functions write is pie 0.4's, family by family;
+ * `pie:instruct` is a thin layer over this header. Models of no known family are written to by
+ * their own template (template.c, jinja.h).
  *
  * A `struct chat` is immutable and may be shared between threads; decoders are one user's. It
  * borrows its tokenizer, decoders borrow the chat. */
@@ -20,10 +21,10 @@
 struct chat;
 
 /* Picks the family: by `arch` (GGUF's general.architecture or the Hugging Face model type, "qwen3",
- * "llama", ...; NULL: unknown), by the turn tokens the vocabulary has, and for architectures that
- * several families share by `template` (tokenizer.chat_template, NULL: none; only searched for
- * words). A vocabulary without any turn tokens gets the family "plain", which writes messages as
- * bare text. */
+ * "llama", ...; NULL: unknown), by the turn tokens the vocabulary has; otherwise, and where the
+ * vocabulary says too little, turns are written by `template` (tokenizer.chat_template, NULL: none)
+ * itself, as the family "template". Without one (or when it cannot be used) a vocabulary without any
+ * turn tokens gets the family "plain", which writes messages as bare text. */
 enum err chat_create(const char *arch, const char *template_text, size_t template_bytes,
                      const struct tok *tok, struct chat **chat, struct report *report) ERR_MUST_USE;
 void chat_destroy(struct chat *chat); /* NULL is allowed */

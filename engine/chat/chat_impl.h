@@ -47,11 +47,41 @@ extern const size_t chat_family_count;
 /* The families at fixed places of the list. */
 extern const struct chat_family chat_family_plain, chat_family_llama2;
 
+/* Turns by the model's own template (template.c). */
+struct chat_template;
+
 struct chat {
     const struct chat_family *family;
+    struct chat_template *template; /* NULL: `family` writes the turns */
     const struct tok *tok; /* borrowed */
     struct tok_ids stops;
 };
+
+/* Fails when the text is no template, or writes turns in a way that cannot be taken apart. */
+enum err template_create(const char *source, size_t bytes, const struct tok *tok,
+                         struct chat_template **template, struct report *report) ERR_MUST_USE;
+void template_destroy(struct chat_template *template);
+const struct chat_family *template_family(const struct chat_template *template);
+/* The special token behind the model's turn; TOK_NONE: there is none. */
+uint32_t template_stop(const struct chat_template *template);
+/* As the functions of chat.h; `system` NULL: none. */
+enum err template_system(const struct chat_template *template, const char *text, size_t bytes,
+                         struct tok_ids *ids, struct report *report) ERR_MUST_USE;
+enum err template_user(const struct chat_template *template, const char *text, size_t bytes,
+                       struct tok_ids *ids, struct report *report) ERR_MUST_USE;
+enum err template_first(const struct chat_template *template, const struct chat_string *system,
+                        const char *user, size_t bytes, struct tok_ids *ids,
+                        struct report *report) ERR_MUST_USE;
+enum err template_assistant(const struct chat_template *template, const char *text, size_t bytes,
+                            struct tok_ids *ids, struct report *report) ERR_MUST_USE;
+enum err template_cue(const struct chat_template *template, struct tok_ids *ids,
+                      struct report *report) ERR_MUST_USE;
+enum err template_equip(const struct chat_template *template, const struct chat_string *tools,
+                        size_t tool_count, struct tok_ids *ids,
+                        struct report *report) ERR_MUST_USE;
+enum err template_answer(const struct chat_template *template, struct chat_string name,
+                         struct chat_string value, struct tok_ids *ids,
+                         struct report *report) ERR_MUST_USE;
 
 /* Writes one piece of conversation. SentencePiece vocabularies would put a space in front of every
  * part, so there all parts are joined before they are encoded. */

@@ -428,7 +428,8 @@ static struct jinja_args rest_of(const struct jinja_args *args, size_t skip)
 {
     struct jinja_args rest = *args;
     skip = skip < rest.positional.count ? skip : rest.positional.count;
-    rest.positional.items += skip;
+    if (skip > 0)
+        rest.positional.items += skip;
     rest.positional.count -= skip;
     return rest;
 }

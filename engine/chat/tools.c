@@ -216,6 +216,8 @@ enum err chat_equip(const struct chat *chat, const struct chat_string *tools, si
 {
     struct buf text;
     struct chat_writer writer;
+    if (chat->template && tool_count > 0)
+        return template_equip(chat->template, tools, tool_count, ids, report);
     if (!chat_has_tools(chat) || tool_count == 0)
         return ERR_OK;
     buf_init(&text, NULL);
@@ -238,6 +240,9 @@ enum err chat_answer(const struct chat *chat, const char *name, size_t name_byte
                      struct report *report)
 {
     struct chat_writer writer;
+    if (chat->template)
+        return template_answer(chat->template, (struct chat_string){name, name_bytes},
+                               (struct chat_string){value, value_bytes}, ids, report);
     if (!chat_has_tools(chat))
         return ERR_OK;
     chat_writer_begin(&writer, chat, ids, report);

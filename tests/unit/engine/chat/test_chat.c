@@ -589,6 +589,100 @@ static void running_out_of_memory_is_survived(void **state)
     tok_destroy(tok);
 }
 
+/* Turns taken out of templates that write whole conversations. */
+static const struct {
+    const char *what, *source, *specials;
+    const char *system, *first, *user, *both, *assistant, *cue, *seal, *equip, *answer;
+} templates[] = {
+    {"roles apart, a default system turn, tools in front",
+     "{%- if messages[0]['role'] == 'system' %}\n{%- set system = messages[0]['content'] %}\n"
+     "{%- set loop_messages = messages[1:] %}\n{%- else %}\n{%- set system = 'Default.' %}\n"
+     "{%- set loop_messages = messages %}\n{%- endif %}\n"
+     "{{- '<|role|>system<|end_role|>' + system + '<|eot|>\\n' }}\n"
+     "{%- if tools %}{{ '<|role|>tools<|end_role|>' ~ (tools | tojson) ~ '<|eot|>\\n' }}{% endif %}\n"
+     "{%- for message in loop_messages %}\n"
+     "{{- '<|role|>' + message['role'] + '<|end_role|>' + message['content'] + '<|eot|>\\n' }}\n"
+     "{%- endfor %}\n{%- if add_generation_prompt %}{{- '<|role|>assistant<|end_role|>' }}{%- endif %}",
+     "<|role|> <|end_role|> <|eot|>",
+     "<|role|>system<|end_role|> S <|eot|>\n",
+     "<|role|>system<|end_role|>Default.<|eot|>\n<|role|>user<|end_role|> U <|eot|>\n",
+     "<|role|>user<|end_role|> U <|eot|>\n",
+     "<|role|>system<|end_role|> S <|eot|>\n<|role|>user<|end_role|> U <|eot|>\n",
+     "<|role|>assistant<|end_role|> A <|eot|>\n", "<|role|>assistant<|end_role|>", "<|eot|>",
+     "<|role|>system<|end_role|>Default.<|eot|>\n<|role|>tools<|end_role|>[{\"type\": \"function\", "
+     "\"function\": {\"name\": \"f\"}}]<|eot|>\n",
+     "<|role|>tool<|end_role|>42<|eot|>\n"},
+    {"the system's words in the user's turn, messages trimmed",
+     "{%- for m in messages if m.role != 'system' %}\n"
+     "{%- if m.role == 'user' %}\n"
+     "{{- '[I]' ~ (messages[0].content ~ '\\n\\n' if loop.first and messages[0].role == 'system') ~ "
+     "m.content | trim ~ '[/I]' }}\n"
+     "{%- elif m.role == 'assistant' %}{{- ' ' ~ m.content | trim ~ '</S>' }}{%- endif %}\n{%- endfor %}",
+     "[I] [/I] </S>", " S \n\n", "[I]U[/I]", "[I]U[/I]", "[I] S \n\nU[/I]", " A</S>", "", "</S>", "",
+     ""},
+    {"no system turn, roles that must alternate",
+     "{%- if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+     "{%- for m in messages %}{%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+     "{{ raise_exception('roles must alternate') }}{% endif %}"
+     "{{ '<t>' ~ m.role ~ '\\n' ~ m.content ~ '</t>\\n' }}{% endfor %}"
+     "{% if add_generation_prompt %}{{ '<t>assistant\\n' }}{% endif %}",
+     "<t> </t>", " S \n\n", "<t>user\n U </t>\n", "<t>user\n U </t>\n", "<t>user\n S \n\n U </t>\n",
+     "<t>assistant\n A </t>\n", "<t>assistant\n", "</t>", "", NULL},
+};
+
+static void templates_write_turns(void **state)
+{
+    (void)state;
+    static const struct chat_string tool = {"{\"name\": \"f\"}", 13};
+    size_t before = mem_used_bytes();
+    for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
+        struct tok *tok = make_tok(templates[i].specials);
+        struct chat *chat = make_chat("unheard-of", templates[i].source, tok);
+        struct tok_ids ids = {0};
+        struct report report = {0};
+        print_message("%s\n", templates[i].what);
+        assert_string_equal(chat_family(chat), "template");
+        assert_int_equal(chat_system(chat, " S ", 3, &ids, &report), ERR_OK);
+        check_ids(tok, &ids, templates[i].system);
+        assert_int_equal(chat_first_user(chat, " U ", 3, &ids, &report), ERR_OK);
+        check_ids(tok, &ids, templates[i].first);
+        assert_int_equal(chat_user(chat, " U ", 3, &ids, &report), ERR_OK);
+        check_ids(tok, &ids, templates[i].user);
+        assert_int_equal(chat_system_user(chat, " S ", 3, " U ", 3, &ids, &report), ERR_OK);
+        check_ids(tok, &ids, templates[i].both);
+        assert_int_equal(chat_assistant(chat, " A ", 3, &ids, &report), ERR_OK);
+        check_ids(tok, &ids, templates[i].assistant);
+        assert_int_equal(chat_cue(chat, &ids, &report), ERR_OK);
+        check_ids(tok, &ids, templates[i].cue);
+        assert_int_equal(chat_seal(chat, &ids, &report), ERR_OK);
+        check_ids(tok, &ids, templates[i].seal);
+        assert_int_equal(chat_equip(chat, &tool, 1, &ids, &report), ERR_OK);
+        check_ids(tok, &ids, templates[i].equip);
+        enum err err = chat_answer(chat, "f", 1, "42", 2, &ids, &report);
+        assert_int_equal(err, templates[i].answer ? ERR_OK : ERR_INVALID);
+        check_ids(tok, &ids, templates[i].answer ? templates[i].answer : "");
+        tok_ids_deinit(&ids);
+        chat_destroy(chat);
+        tok_destroy(tok);
+    }
+    assert_int_equal(mem_used_bytes(), before);
+}
+
+/* What cannot be used does not stand in the way. */
+static void broken_templates_are_as_none(void **state)
+{
+    (void)state;
+    static const char *const broken[] = {"{{ not closed", "{% include 'x' %}", "nothing of it", "",
+                                         "{{ raise_exception('never') }}"};
+    struct tok *tok = make_tok("<x>");
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        struct chat *chat = make_chat("unheard-of", broken[i], tok);
+        assert_string_equal(chat_family(chat), "plain");
+        chat_destroy(chat);
+    }
+    tok_destroy(tok);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -602,6 +696,8 @@ int main(void)
         cmocka_unit_test(tools_are_announced),
         cmocka_unit_test(tool_calls_are_heard),
         cmocka_unit_test(tool_grammars_exist),
+        cmocka_unit_test(templates_write_turns),
+        cmocka_unit_test(broken_templates_are_as_none),
         cmocka_unit_test(running_out_of_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
