@@ -22,8 +22,8 @@ enum { MANIFEST_BYTES_MAX = 1 << 20, WASM_BYTES_MAX = 256 << 20, INPUT_BYTES_MAX
 enum { STREAMED_BYTES_MAX = 16 << 20 };
 
 struct run_options {
-    const char *path, *manifest, *config, *port, *input, *model, *quantize, *threads, *kv_bits;
-    const char *seed;
+    const char *path, *manifest, *config, *port, *input, *model, *adapter, *quantize, *threads;
+    const char *kv_bits, *seed;
     const char *token_budget, *fuel, *network;
     bool show_stdout, debug, quiet, json, interactive;
     const char *name; /* of the inferlet, NULL with --path */
@@ -177,6 +177,7 @@ static bool read_options(struct run_options *options, int argc, char **argv, int
          "A GGUF file, a folder of safetensors, or an installed model's name"},
         {"quantize", 0, NULL, &options->quantize, "TYPE",
          "Hold float weights in this format (Q8_0, Q4_0, Q4_K_M, ...)"},
+        {"adapter", 0, NULL, &options->adapter, "GGUF", "A LoRA adapter for every forward pass"},
         {"config", 'c', NULL, &options->config, "INI", "Configuration ($PIE_HOME/config.ini)"},
         {"port", 0, NULL, &options->port, "N", "Accepted; this engine opens no port to run"},
         {"threads", 0, NULL, &options->threads, "N", "Compute threads (default: all we may use)"},
@@ -301,7 +302,8 @@ static bool number_option(const char *name, const char *text, unsigned long long
 }
 
 static int configure(const struct run_options *options, struct engine_config *config,
-                     struct config_file *file, char model_path[PATHS_MAX])
+                     struct config_file *file, char model_path[PATHS_MAX],
+                     char adapters[PATHS_MAX])
 {
     struct report report = {0};
     unsigned long long port = 0;
@@ -331,6 +333,8 @@ static int configure(const struct run_options *options, struct engine_config *co
     config->quantize = options->quantize    ? options->quantize
                        : file->quantize[0] ? file->quantize
                                            : NULL;
+    config->adapter_path = options->adapter;
+    config->adapters_dir = paths_in_home(adapters, "adapters") ? adapters : NULL;
     config->threads = (uint32_t)threads;
     config->kv_bits = (uint32_t)kv_bits;
     config->seed = seed;
@@ -482,14 +486,14 @@ int cmd_run(int argc, char **argv)
     struct config_file file;
     struct engine *engine;
     struct ui_bar bar;
-    char model_path[PATHS_MAX];
+    char model_path[PATHS_MAX], adapters[PATHS_MAX];
     char programs[PATHS_MAX];
     char cache[PATHS_MAX];
     char standard[PATHS_MAX];
     int status;
     if (!read_options(&options, argc, argv, &status))
         return status;
-    status = configure(&options, &config, &file, model_path);
+    status = configure(&options, &config, &file, model_path, adapters);
     if (status)
         return status;
     if (paths_in_home(programs, "programs"))

@@ -43,7 +43,7 @@ struct engine {
     struct comp_linker *linker;
     struct prog_store *programs;
     struct rt *rt;
-    char *model_name, *scratch;
+    char *model_name, *scratch, *adapters;
     struct wasi_net *net;
     struct listener *listeners;      /* of the processes that live */
     struct wasm_store_limits limits; /* of a trial instance */
@@ -212,6 +212,13 @@ static enum err open_runtime(struct engine *engine, const struct engine_config *
     if (err != ERR_OK)
         return err;
 
+    int64_t adapter = -1;
+    if (config->adapter_path != NULL)
+        err = backend_adapter_load(engine->backend, config->adapter_path, &adapter, report);
+    if (err != ERR_OK) {
+        (void)err_prefix(report, "adapter %s", config->adapter_path);
+        return err;
+    }
     const struct backend_caps *caps = backend_caps(engine->backend);
     uint64_t stall = config->guest_fuel_stall_max;
     engine->limits.memory_bytes_max =
@@ -221,7 +228,8 @@ static enum err open_runtime(struct engine *engine, const struct engine_config *
                   .tok = engine->tok,
                   .chat = engine->chat,
                   .sched = engine->sched,
-                  .page_tokens = caps->page_tokens},
+                  .page_tokens = caps->page_tokens,
+                  .adapter = (uint32_t)(adapter + 1)},
         .linker = engine->linker,
         .programs = engine->programs,
         .bell = &engine->bell,
@@ -235,6 +243,7 @@ static enum err open_runtime(struct engine *engine, const struct engine_config *
         .processes_max = config->processes_max,
         .scratch_directory = engine->scratch,
         .net = engine->net,
+        .adapters_directory = engine->adapters,
     };
     return rt_create(&rt, &engine->rt, report);
 }
@@ -246,6 +255,11 @@ static enum err copy_texts(struct engine *engine, const struct engine_config *co
     engine->model_name = mem_strdup(NULL, name, strlen(name));
     if (engine->model_name == NULL)
         return err_set(report, ERR_MEMORY, "out of memory");
+    if (config->adapters_dir != NULL) {
+        engine->adapters = mem_strdup(NULL, config->adapters_dir, strlen(config->adapters_dir));
+        if (engine->adapters == NULL)
+            return err_set(report, ERR_MEMORY, "out of memory");
+    }
     if (!config->allow_fs)
         return ERR_OK;
     const char *temporary = getenv("TMPDIR");
@@ -303,6 +317,7 @@ void engine_close(struct engine *engine)
     mem_free(NULL, engine->model_name);
     mem_free(NULL, engine->scratch);
     wasi_net_destroy(engine->net);
+    mem_free(NULL, engine->adapters);
     mem_free(NULL, engine);
 }
 

@@ -20,6 +20,8 @@ struct engine_config {
     const char *model_path;   /* a GGUF file or a folder of safetensors; NULL with `fake_model` */
     const char *quantize;     /* format of float weights in memory, e.g. "Q8_0"; NULL = as stored */
     const char *model_name;   /* what runtime.models() lists; NULL = "default" */
+    const char *adapter_path; /* a GGUF adapter (LoRA) for every forward pass that names none; NULL */
+    const char *adapters_dir; /* where inferlets may load adapters from; NULL = nowhere */
     bool fake_model;          /* backend/fake: deterministic tokens without a model, for tests */
     const char *programs_dir; /* installed programs: NAME/VERSION.{wasm,toml}; NULL = none */
     const char *standard_programs_dir; /* the same, read-only, looked at after it; NULL = none */

@@ -146,6 +146,15 @@ void backend_wait(struct backend *backend)
     pthread_mutex_unlock(&worker->lock);
 }
 
+enum err backend_adapter_load(struct backend *backend, const char *path, int64_t *id,
+                              struct report *report)
+{
+    if (backend->ops->adapter_load == NULL)
+        return err_set(report, ERR_UNSUPPORTED, "the backend '%s' has no adapters",
+                       backend->caps.name);
+    return backend->ops->adapter_load(backend, path, id, report);
+}
+
 const struct backend_caps *backend_caps(const struct backend *backend)
 {
     return &backend->caps;

@@ -43,6 +43,10 @@ void backend_submit(struct backend *backend, const struct batch *batch,
 bool backend_poll(struct backend *backend);
 /* Waits until the step in flight, if any, has finished; backend_poll then says true. */
 void backend_wait(struct backend *backend);
+/* Loads an adapter (a GGUF file for the model); its id goes into a batch's rows. It stays as long as
+ * the backend. A step may be in flight; loop thread. ERR_UNSUPPORTED: this computer has none. */
+enum err backend_adapter_load(struct backend *backend, const char *path, int64_t *id,
+                              struct report *report) ERR_MUST_USE;
 const struct backend_caps *backend_caps(const struct backend *backend);
 /* Time spent computing, all finished steps, in ns. Loop thread. */
 uint64_t backend_busy_ns(const struct backend *backend);
@@ -101,6 +105,9 @@ struct backend_ops {
     /* Computes a step. On the compute thread, or within backend_submit without one. */
     void (*compute)(struct backend *backend, const struct batch *batch,
                     struct batch_result *result);
+    /* NULL: no adapters. */
+    enum err (*adapter_load)(struct backend *backend, const char *path, int64_t *id,
+                             struct report *report);
     /* Frees the implementation and `backend` itself; the worker has stopped. */
     void (*destroy)(struct backend *backend);
 };

@@ -133,7 +133,15 @@ static void cpu_destroy(struct backend *backend)
     mem_free(NULL, cpu);
 }
 
-static const struct backend_ops CPU_OPS = {.compute = cpu_compute, .destroy = cpu_destroy};
+static enum err cpu_adapter_load(struct backend *backend, const char *path, int64_t *id,
+                                 struct report *report)
+{
+    struct cpu *cpu = (struct cpu *)backend;
+    return fwd_adapter_load(cpu->fwd, path, id, report);
+}
+
+static const struct backend_ops CPU_OPS = {
+    .compute = cpu_compute, .adapter_load = cpu_adapter_load, .destroy = cpu_destroy};
 
 static uint32_t page_count_choose(const struct backend_cpu_config *config, uint32_t page_tokens)
 {

@@ -56,6 +56,9 @@ struct batch {
      * row whose mask has no bit set attends to nothing: its attention output is zero. */
     const struct batch_brle *masks; /* [N] or NULL */
 
+    /* Adapters, one per row: the backend's ids, -1: none. NULL: no row has one. */
+    const int64_t *adapters; /* [N] or NULL */
+
     const struct batch_brle *logit_masks; /* [R] or NULL: for every sampler of the request */
 
     const struct batch_sampler *samplers;

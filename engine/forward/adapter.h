@@ -26,9 +26,16 @@ struct adapter_pair {
 struct fwd_adapter {
     uint8_t *region; /* mem_map: the packed matrices */
     size_t region_bytes;
-    uint32_t layer_count, rank_max;
+    uint32_t rank_max;
     struct adapter_pair *pairs; /* [layer_count][MODEL_ROLE_COUNT] */
 };
+
+struct gguf;
+
+/* Packs what the file has for the model. Destroy with adapter_destroy. */
+enum err adapter_create(const struct model *model, const struct gguf *file,
+                        struct fwd_adapter **adapter, struct report *report) ERR_MUST_USE;
+void adapter_destroy(struct fwd_adapter *adapter); /* NULL is allowed */
 
 /* low[row][slot] = A x for rows [begin, end) of the input, for each of the products. */
 void adapter_lower(const struct step *step, const struct step_rows *rows, uint32_t begin,

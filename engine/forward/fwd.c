@@ -5,6 +5,7 @@
  * element is computed never depends on it. */
 #include "engine/forward/fwd.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "engine/base/check.h"
@@ -92,9 +93,43 @@ void fwd_destroy(struct fwd *fwd)
     for (unsigned i = 0; i < 2; i++)
         rope_destroy(&fwd->ropes[i]);
     pages_destroy(&fwd->pages);
+    for (uint32_t i = 0; i < atomic_load(&fwd->adapter_count); i++)
+        adapter_destroy(fwd->adapters[i]);
     mem_unmap(fwd->space, fwd->space_bytes);
     team_destroy(fwd->team);
     mem_free(NULL, fwd);
+}
+
+static enum err adapter_add_file(struct fwd *fwd, struct gguf *file, int64_t *id,
+                                 struct report *report)
+{
+    uint32_t count = atomic_load(&fwd->adapter_count);
+    enum err err = ERR_OK;
+    if (count == FWD_ADAPTERS_MAX)
+        err = err_set(report, ERR_LIMIT, "there are %u adapters already, as many as can be", count);
+    if (!err)
+        err = adapter_create(fwd->model, file, &fwd->adapters[count], report);
+    gguf_close(file);
+    if (err)
+        return err;
+    atomic_store(&fwd->adapter_count, count + 1); /* a step that names it begins after this */
+    *id = count;
+    return ERR_OK;
+}
+
+enum err fwd_adapter_load(struct fwd *fwd, const char *path, int64_t *id, struct report *report)
+{
+    struct gguf *file;
+    enum err err = gguf_open(path, &file, report);
+    return err ? err : adapter_add_file(fwd, file, id, report);
+}
+
+enum err fwd_adapter_load_memory(struct fwd *fwd, const uint8_t *data, size_t bytes, int64_t *id,
+                                 struct report *report)
+{
+    struct gguf *file;
+    enum err err = gguf_open_memory(data, bytes, &file, report);
+    return err ? err : adapter_add_file(fwd, file, id, report);
 }
 
 uint32_t fwd_thread_count(const struct fwd *fwd)
@@ -283,6 +318,26 @@ static void count_wanted(struct step *step)
     }
 }
 
+/* The adapter of a row; ids that nobody loaded are a bug of the caller. */
+static const struct fwd_adapter *adapter_of(const struct step *step, uint32_t row)
+{
+    int64_t id = step->batch->adapters[row];
+    CHECK(id < (int64_t)atomic_load(&step->fwd->adapter_count));
+    return id >= 0 ? step->fwd->adapters[id] : NULL;
+}
+
+/* Room for the largest rank; none when no row has an adapter. */
+static void count_adapters(struct step *step)
+{
+    uint32_t rank = 0;
+    for (uint32_t row = 0; step->batch->adapters && row < step->rows; row++) {
+        const struct fwd_adapter *adapter = adapter_of(step, row);
+        if (adapter && adapter->rank_max > rank)
+            rank = adapter->rank_max;
+    }
+    step->low_stride = pad(rank);
+}
+
 static void list_rows(struct step *step)
 {
     const struct batch *batch = step->batch;
@@ -305,6 +360,10 @@ static void list_rows(struct step *step)
                 step->wanted[step->wanted_count++] = row;
             }
     }
+    for (uint32_t row = 0; step->adapters && row < step->rows; row++)
+        step->adapters[row] = adapter_of(step, row);
+    for (uint32_t i = 0; step->adapters && i < step->wanted_count; i++)
+        step->kept_adapters[i] = step->adapters[step->wanted[i]];
     for (uint32_t r = 0; r < batch->request_count; r++)
         for (uint32_t s = batch->sampler_begin[r]; s < batch->sampler_begin[r + 1]; s++) {
             size_t at = step->wanted_at[batch->token_begin[r] + batch->samplers[s].row];
@@ -325,6 +384,7 @@ enum err fwd_run(struct fwd *fwd, const struct batch *batch, struct fwd_output *
                         .vocab = pad(h->vocab_count),
                         .experts = h->expert_count > 0 ? &experts : NULL};
     count_wanted(&step);
+    count_adapters(&step);
     enum err err = make_room(&step, report);
     if (err)
         return err;

@@ -58,6 +58,19 @@ enum err fwd_create(const struct model *model, const struct fwd_config *config, 
                     struct report *report) ERR_MUST_USE;
 void fwd_destroy(struct fwd *fwd);
 
+/* Adapters (LoRA), for the rows of a batch that name their ids. */
+enum { FWD_ADAPTERS_MAX = 64 };
+
+/* Reads a GGUF adapter made for this model. It stays until fwd_destroy, since rows that were computed
+ * with it may have to be computed again. `*id` is 0, 1, ... May be called while another thread is in
+ * fwd_run; not by two threads at once. Errors name the tensor: ERR_UNSUPPORTED for adapters of
+ * matrices that cannot have one here (embeddings, the output, experts), ERR_LIMIT for too many. */
+enum err fwd_adapter_load(struct fwd *fwd, const char *path, int64_t *id,
+                          struct report *report) ERR_MUST_USE;
+/* The same over bytes in memory, not kept. */
+enum err fwd_adapter_load_memory(struct fwd *fwd, const uint8_t *data, size_t bytes, int64_t *id,
+                                 struct report *report) ERR_MUST_USE;
+
 /* Computes a step. The batch must pass batch_check. Fails only when memory for the step's
  * buffers cannot be had; then the pages of the batch's rows hold nothing useful. */
 enum err fwd_run(struct fwd *fwd, const struct batch *batch, struct fwd_output *output,

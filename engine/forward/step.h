@@ -28,6 +28,8 @@ struct fwd {
     struct attention_scratch *scratch; /* [threads] */
     uint8_t *space;                    /* the buffers of a step, mem_map, grows */
     size_t space_bytes;
+    struct fwd_adapter *adapters[FWD_ADAPTERS_MAX];
+    _Atomic uint32_t adapter_count;    /* grows, while a step may be under way */
 };
 
 enum { STEP_LOW_SLOTS = 3 }; /* matrices that read the same input: q, k and v */

@@ -57,8 +57,7 @@ struct plan {
     struct report *report;
 };
 
-/* Row of the file that becomes row `row`. */
-static uint32_t source_row(uint32_t row, uint32_t head_dim, uint32_t rope_dim)
+uint32_t weights_source_row(uint32_t row, uint32_t head_dim, uint32_t rope_dim)
 {
     if (rope_dim == 0)
         return row;
@@ -131,7 +130,7 @@ static void plan_vector(struct plan *plan, const struct gguf_tensor *tensor, uin
         float *values = (float *)(void *)(plan->region + plan->bytes);
         uint32_t count = (uint32_t)(tensor->dims[0] * tensor->dims[1]);
         for (uint32_t i = 0; i < count; i++) {
-            uint32_t from = source_row(i, plan->model->hparams.head_dim, rope_dim);
+            uint32_t from = weights_source_row(i, plan->model->hparams.head_dim, rope_dim);
             memcpy(values + i, tensor->data + (size_t)from * 4, 4);
         }
         *vector = values;
@@ -289,7 +288,7 @@ static void pack_share(void *user, const struct worker *worker)
             rows[lane] = row < matrix->rows
                              ? job->tensor->data +
                                    (job->first_row +
-                                    source_row(row, job->head_dim, job->rope_dim)) * row_bytes
+                                    weights_source_row(row, job->head_dim, job->rope_dim)) * row_bytes
                              : NULL;
         }
         if (stored != matrix->type)

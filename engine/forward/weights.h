@@ -46,6 +46,10 @@ void weights_destroy(struct weights *weights);
 /* Bytes of the region. 0 when a tensor's format has no kernel. */
 uint64_t weights_bytes(const struct model *model, enum fwd_recipe recipe);
 
+/* The row of the file that becomes row `row` of a matrix whose first rope_dim rows of every head turn
+ * in pairs there; rope_dim 0: the same. */
+uint32_t weights_source_row(uint32_t row, uint32_t head_dim, uint32_t rope_dim);
+
 /* The kernel type of a tensor's format; false: none. */
 bool weights_type(enum gguf_tensor_type format, enum simd_type *type);
 

@@ -66,6 +66,12 @@ struct host_context {
 struct host_context *host_context_ref(struct host_context *context);
 void host_context_unref(struct host_context *context);
 
+/* An adapter as the guest has it. */
+struct host_adapter {
+    int64_t id; /* the backend's; -1: nothing is loaded yet, passes are as without it */
+    char *name; /* in the process's heap */
+};
+
 /* own<matcher> over a grammar, for the model's tokenizer and stop tokens. */
 enum comp_host_result host_grammar_give_matcher(struct comp_host_call *call, struct gram *gram,
                                                 struct comp_value *result);

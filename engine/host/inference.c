@@ -1,7 +1,7 @@
 /* pie:core/inference: forward passes and their outputs.
  *
- * A pass gathers input; execute hands it to the scheduler and empties it, the bound context and
- * the model stay. */
+ * A pass gathers input; execute hands it to the scheduler and empties it, the bound context, the
+ * adapter and the model stay. */
 #include "engine/host/impl.h"
 
 #include <math.h>
@@ -23,6 +23,7 @@ struct host_pass {
     struct u32s mask_runs, mask_begins; /* row i: runs from mask_begins[i] to the next's */
     struct u32s logit_mask;
     struct u32s labels; /* of all samplers, one after the other */
+    int64_t adapter;    /* -1 = none */
     struct {
         struct batch_sampler *items; /* `labels` is set at execute */
         size_t count, capacity;
@@ -89,6 +90,7 @@ enum comp_host_result host_inference_create(struct comp_host_call *call,
     if (pass == NULL)
         return host_no_memory(call);
     pass->proc = host_proc(call);
+    pass->adapter = (int64_t)pass->proc->env->model.adapter - 1;
     *result = comp_own(pass);
     return COMP_HOST_DONE;
 }
@@ -105,6 +107,19 @@ enum comp_host_result host_inference_context(struct comp_host_call *call,
     if (pass->context != NULL)
         host_context_unref(pass->context);
     pass->context = context;
+    return COMP_HOST_DONE;
+}
+
+enum comp_host_result host_inference_adapter(struct comp_host_call *call,
+                                             const struct comp_value *args,
+                                             struct comp_value *result, void *user)
+{
+    (void)call;
+    (void)result;
+    (void)user;
+    struct host_pass *pass = args[0].of.rep;
+    const struct host_adapter *adapter = args[1].of.rep;
+    pass->adapter = adapter->id;
     return COMP_HOST_DONE;
 }
 
@@ -377,7 +392,7 @@ static enum err submit(struct comp_host_call *call, struct host_pass *pass,
         .draft_tokens = pass->draft_tokens.items,
         .draft_positions = pass->draft_positions.items,
         .draft_count = (uint32_t)pass->draft_tokens.count,
-        .adapter_id = -1,
+        .adapter_id = pass->adapter,
         .adapter_seed = -1,
         .done = pass_done,
         .user = output,

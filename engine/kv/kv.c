@@ -634,6 +634,28 @@ void kv_rows_get(const struct kv_context *context, uint32_t from, uint32_t count
     }
 }
 
+bool kv_adapters_get(const struct kv_context *context, uint32_t from, uint32_t count, int64_t *ids)
+{
+    bool any = false;
+    for (unsigned pass = 0; pass < 2; pass++) { /* the second writes what the first found */
+        const struct kv_node *node = context->tip;
+        struct stretch stretch;
+        uint32_t end = from + count;
+        while (stretch_next(context, &node, from, &end, &stretch)) {
+            for (uint32_t i = 0; i < stretch.count; i++) {
+                const struct kv_extra *extra = stretch.tokens[i].extra;
+                int64_t id = extra == NULL ? -1 : extra->adapter_id;
+                any = any || id != -1;
+                if (pass == 1)
+                    ids[stretch.index - from + i] = id;
+            }
+        }
+        if (!any)
+            return false;
+    }
+    return true;
+}
+
 const uint32_t *kv_page_table(const struct kv_context *context, uint32_t count)
 {
     CHECK(count <= context->pages.count);

@@ -181,6 +181,9 @@ uint32_t kv_cut(const struct kv_context *context, uint32_t max);
 void kv_rows_get(const struct kv_context *context, uint32_t from, uint32_t count,
                  uint32_t *tokens, uint32_t *positions, struct kv_mask *masks);
 bool kv_masked(const struct kv_context *context, uint32_t from, uint32_t count);
+/* Writes the adapter ids of `count` rows from KV index `from` on, -1: none; false, and nothing is
+ * written, when no row has one. */
+bool kv_adapters_get(const struct kv_context *context, uint32_t from, uint32_t count, int64_t *ids);
 
 /* The page table's first `count` entries; borrowed until the next call on the context. */
 const uint32_t *kv_page_table(const struct kv_context *context, uint32_t count);

@@ -16,6 +16,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/err.h"
 #include "engine/base/mem.h"
+#include "engine/process/adapters.h"
 #include "engine/process/event.h"
 #include "engine/process/grammars.h"
 #include "engine/process/topic.h"
@@ -40,6 +41,7 @@ struct proc_model {
     const struct chat *chat;
     struct sched *sched;
     uint32_t page_tokens;
+    uint32_t adapter; /* the id + 1 of the adapter of passes that name none; 0: none */
 };
 
 enum proc_output { PROC_STDOUT, PROC_STDERR, PROC_MESSAGE, PROC_FILE, PROC_RETURN, PROC_ERROR };
@@ -76,6 +78,8 @@ struct proc_env {
     const struct comp_linker *linker;
     struct proc_topics topics;
     struct proc_grammars grammars;
+    struct proc_adapters adapters;
+    const char *adapters_directory; /* where guests may load adapters from; NULL: nowhere */
     uint64_t memory_bytes_max;     /* linear memory of a process */
     uint64_t fuel_max;             /* in all; 0 = no limit */
     uint64_t fuel_stall_max;       /* without a wait; 0 = no limit */

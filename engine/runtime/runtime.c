@@ -380,6 +380,7 @@ enum err rt_create(const struct rt_config *config, struct rt **out, struct repor
         .fuel_stall_max = config->fuel_stall_max,
         .scratch_directory = config->scratch_directory,
         .net = config->net,
+        .adapters_directory = config->adapters_directory,
         .launch = launch_child,
         .cancel = cancel,
         .runtime = rt,
@@ -402,6 +403,7 @@ void rt_destroy(struct rt *rt)
     }
     proc_topics_deinit(&rt->env.topics);
     proc_grammars_deinit(&rt->env.grammars);
+    proc_adapters_deinit(&rt->env.adapters);
     map_deinit(&rt->by_id);
     vec_free(NULL, &rt->timers);
     buf_deinit(&rt->result);

@@ -31,6 +31,7 @@ struct rt_config {
                                waiting parent */
     const char *scratch_directory; /* NULL: no file system */
     struct wasi_net *net; /* NULL: no network; the bell listens to its sockets */
+    const char *adapters_directory; /* NULL: guests load no adapters */
 };
 
 enum { RT_PROCESSES_MAX = 100000 }; /* that live, in line or running */

@@ -161,7 +161,8 @@ struct step {
     struct { struct kv_mask *items; size_t count, capacity; } masks_kv;
     struct { struct batch_brle *items; size_t count, capacity; } masks, logit_masks;
     struct { struct batch_sampler *items; size_t count, capacity; } samplers;
-    bool masked, logit_masked;
+    struct { int64_t *items; size_t count, capacity; } adapters;
+    bool masked, logit_masked, adapted;
     uint64_t begin_ns;
     uint32_t replayed;
 };

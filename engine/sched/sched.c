@@ -118,6 +118,11 @@ struct sched_stats sched_stats(const struct sched *sched)
     return stats;
 }
 
+struct backend *sched_backend(struct sched *sched)
+{
+    return sched->backend;
+}
+
 struct kv_pool *sched_pool(struct sched *sched)
 {
     return sched->pool;

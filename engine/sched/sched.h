@@ -73,6 +73,7 @@ struct sched_stats {
 };
 struct sched_stats sched_stats(const struct sched *sched);
 struct kv_pool *sched_pool(struct sched *sched); /* for snapshots' delete */
+struct backend *sched_backend(struct sched *sched); /* for loading adapters */
 
 /* ---- owners: one per process ------------------------------------------------------------- */
 
@@ -151,7 +152,7 @@ struct sched_request {
      * draft that equals the token drawn before it (the accepted run and one more token). */
     const uint32_t *draft_tokens, *draft_positions; /* [draft_count] */
     uint32_t draft_count;
-    int64_t adapter_id, adapter_seed; /* -1 = none */
+    int64_t adapter_id, adapter_seed; /* of backend_adapter_load; -1 = none */
     sched_done_fn done; /* may be NULL */
     void *user;
 };

@@ -17,7 +17,8 @@ static void step_clear(struct step *step)
     step->copy_from.count = step->copy_to.count = 0;
     step->masks_kv.count = step->masks.count = step->logit_masks.count = 0;
     step->samplers.count = 0;
-    step->masked = step->logit_masked = false;
+    step->adapters.count = 0;
+    step->masked = step->logit_masked = step->adapted = false;
     step->replayed = 0;
 }
 
@@ -37,6 +38,7 @@ void sched_step_free(struct step *step)
     vec_free(NULL, &step->masks_kv);
     vec_free(NULL, &step->masks);
     vec_free(NULL, &step->logit_masks);
+    vec_free(NULL, &step->adapters);
     vec_free(NULL, &step->samplers);
 }
 
@@ -46,6 +48,7 @@ static bool reserve(struct step *step, uint32_t rows, uint32_t pages, uint32_t s
     return vec_reserve(NULL, &step->entries, 1) && vec_reserve(NULL, &step->tokens, rows) &&
            vec_reserve(NULL, &step->positions, rows) && vec_reserve(NULL, &step->masks, rows) &&
            vec_reserve(NULL, &step->masks_kv, rows) &&
+           vec_reserve(NULL, &step->adapters, rows) &&
            vec_reserve(NULL, &step->token_begin, 2) && vec_reserve(NULL, &step->pages, pages) &&
            vec_reserve(NULL, &step->page_begin, 2) && vec_reserve(NULL, &step->kv_before, 1) &&
            vec_reserve(NULL, &step->logit_masks, 1) &&
@@ -77,6 +80,13 @@ static bool add(struct sched *sched, struct sched_pass *pass, uint32_t count)
                                          step->masks_kv.items[i].count}
                    : (struct batch_brle){0};
     step->masked = step->masked || masked;
+    int64_t *adapters = step->adapters.items + step->adapters.count;
+    if (kv_adapters_get(kv, computed, count, adapters))
+        step->adapted = true;
+    else
+        for (uint32_t i = 0; i < count; i++)
+            adapters[i] = -1;
+    step->adapters.count += count;
     step->tokens.count += count;
     step->positions.count += count;
     step->masks.count += count;
@@ -207,6 +217,7 @@ static bool fill(struct sched *sched)
         .page_begin = step->page_begin.items,
         .kv_before = step->kv_before.items,
         .masks = step->masked ? step->masks.items : NULL,
+        .adapters = step->adapted ? step->adapters.items : NULL,
         .logit_masks = step->logit_masked ? step->logit_masks.items : NULL,
         .samplers = step->samplers.items,
         .sampler_begin = step->sampler_begin.items,

@@ -1,5 +1,5 @@
 /* links: models
- * Writes the tiny models of tiny_model.h as GGUF files: tiny_model FOLDER. With `tokens` or
+ * Writes the tiny models and adapters of tiny_model.h as GGUF files: tiny_model FOLDER. With `tokens` or
  * `tokens-far` instead of a folder: prints the token ids of the vectors. */
 #include "tests/tools/tiny_model.h"
 
@@ -25,6 +25,17 @@ int main(int argc, char **argv)
         if (file_write(path, out.data, out.count, &report)) {
             fprintf(stderr, "%s\n", report.text);
             return 1;
+        }
+        for (unsigned k = 0; k < TINY_ADAPTED; k++) {
+            if (strcmp(tiny_adapted[k], tiny_specs[i].name) != 0)
+                continue;
+            buf_clear(&out);
+            tiny_adapter(&tiny_specs[i], TINY_ADAPTER_SEED, &out);
+            snprintf(path, sizeof path, "%s/%s-lora.gguf", argv[1], tiny_specs[i].name);
+            if (file_write(path, out.data, out.count, &report)) {
+                fprintf(stderr, "%s\n", report.text);
+                return 1;
+            }
         }
         buf_deinit(&out);
     }

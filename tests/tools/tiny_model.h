@@ -370,6 +370,53 @@ static inline void tiny_model(const struct tiny_spec *spec, struct buf *out)
         free(w.blobs[i]);
 }
 
+/* Appends a GGUF adapter (LoRA of rank 4 and 8, alpha 8) for the model of `spec`, a dense one; `seed`
+ * makes different ones. */
+static inline void tiny_adapter(const struct tiny_spec *spec, uint64_t seed, struct buf *out)
+{
+    struct tiny_writer w = {.gguf = gguf_writer_create(), .state = seed};
+    char key[128];
+    uint32_t q_dim = spec->head_count * spec->head_dim, kv_dim = spec->kv_head_count * spec->head_dim;
+    bool fused = strcmp(spec->architecture, "phi3") == 0;
+    const struct {
+        const char *name;
+        uint32_t columns, rows;
+    } matrices[] = {{fused ? "attn_qkv" : "attn_q", spec->dim, fused ? q_dim + 2 * kv_dim : q_dim},
+                    {fused ? NULL : "attn_k", spec->dim, kv_dim},
+                    {fused ? NULL : "attn_v", spec->dim, kv_dim},
+                    {"attn_output", q_dim, spec->dim},
+                    {fused ? NULL : "ffn_gate", spec->dim, spec->hidden},
+                    {"ffn_up", spec->dim, fused ? 2 * spec->hidden : spec->hidden},
+                    {"ffn_down", spec->hidden, spec->dim}};
+    gguf_writer_put_string(w.gguf, "general.type", "adapter", 7);
+    gguf_writer_put_string(w.gguf, "general.architecture", spec->architecture,
+                           strlen(spec->architecture));
+    gguf_writer_put_string(w.gguf, "adapter.type", "lora", 4);
+    gguf_writer_put_f32(w.gguf, "adapter.lora.alpha", 8.0f);
+    for (unsigned layer = 0; layer < TINY_LAYERS; layer++)
+        for (unsigned i = 0; i < sizeof matrices / sizeof *matrices; i++) {
+            uint32_t rank = i % 2 ? 8 : 4;
+            if (!matrices[i].name || (layer == 1 && i == 3)) /* not every matrix */
+                continue;
+            snprintf(key, sizeof key, "blk.%u.%s.weight.lora_a", layer, matrices[i].name);
+            tiny_tensor(&w, key, i == 0 ? GGUF_TENSOR_F16 : GGUF_TENSOR_F32, matrices[i].columns,
+                        rank, 0.15f, 0);
+            snprintf(key, sizeof key, "blk.%u.%s.weight.lora_b", layer, matrices[i].name);
+            tiny_tensor(&w, key, GGUF_TENSOR_F32, rank, matrices[i].rows, 0.15f, 0);
+        }
+    struct report report = {0};
+    if (gguf_writer_finish(w.gguf, out, &report))
+        abort();
+    gguf_writer_destroy(w.gguf);
+    for (unsigned i = 0; i < w.blob_count; i++)
+        free(w.blobs[i]);
+}
+
+/* The models that the adapters' vectors are of (NAME-lora.txt): pairs turned, halves with biases,
+ * fused matrices, int8. */
+static const char *const tiny_adapted[] = {"llama-f32", "qwen2-f32", "phi3-f32", "qwen3-q8_0"};
+enum { TINY_ADAPTED = 4, TINY_ADAPTER_SEED = 77 };
+
 /* The tokens whose logits the vectors hold: all of the first TINY_TOKENS; the last four of
  * TINY_TOKENS_FAR for the models with windows (NAME-far.txt). */
 enum { TINY_TOKENS = 21, TINY_TOKENS_FAR = 300 };

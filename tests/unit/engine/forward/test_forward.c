@@ -61,6 +61,7 @@ struct part {
     uint32_t page_count;
     const struct batch_brle *masks; /* [count] or NULL */
     float *logits;         /* [count][vocab], filled */
+    int64_t adapter;       /* of all rows, counted from 1; 0: none */
 };
 
 static void run_parts(const struct machine *m, struct part *parts, uint32_t part_count)
@@ -70,6 +71,7 @@ static void run_parts(const struct machine *m, struct part *parts, uint32_t part
         before[65], sampler_begin[65];
     static struct batch_sampler samplers[MAX];
     static struct batch_brle masks[MAX];
+    static int64_t adapters[MAX];
     struct batch batch = {.request_count = part_count, .tokens = tokens, .positions = positions,
                           .token_begin = token_begin, .pages = pages, .page_begin = page_begin,
                           .kv_before = before, .samplers = samplers,
@@ -80,6 +82,9 @@ static void run_parts(const struct machine *m, struct part *parts, uint32_t part
         for (uint32_t i = 0; i < parts[r].count; i++, at++) {
             tokens[at] = parts[r].tokens[i];
             positions[at] = parts[r].before + i;
+            adapters[at] = parts[r].adapter - 1;
+            if (parts[r].adapter)
+                batch.adapters = adapters;
             samplers[at] = (struct batch_sampler){.kind = BATCH_RAW_LOGITS, .row = i};
             if (parts[r].masks) {
                 masks[at] = parts[r].masks[i];
@@ -120,11 +125,26 @@ static const char *folder(const char *name)
     return path;
 }
 
+/* Its number for struct part. */
+static int64_t add_adapter(const struct machine *m, const struct tiny_spec *spec, uint64_t seed)
+{
+    struct buf file;
+    struct report report = {0};
+    int64_t id;
+    buf_init(&file, NULL);
+    tiny_adapter(spec, seed, &file);
+    if (fwd_adapter_load_memory(m->fwd, (const uint8_t *)file.data, file.count, &id, &report))
+        fail_msg("%s", report.text);
+    buf_deinit(&file);
+    return id + 1;
+}
+
 /* Feeds the first `count` tokens, the last one alone, and holds the logits of the last `rows` of
  * them against the file's. */
 static void compare_with_file(const struct tiny_spec *spec, const char *file_name, uint32_t count,
-                              uint32_t rows)
+                              uint32_t rows, bool adapted)
 {
+    int64_t adapter = 0;
     enum { PAGES = TINY_TOKENS_FAR / PAGE_TOKENS + 1 };
     uint32_t tokens[TINY_TOKENS_FAR], pages[PAGES];
     float *all = malloc((size_t)count * 96 * 4), *logits = all + (size_t)(count - rows) * 96;
@@ -134,9 +154,11 @@ static void compare_with_file(const struct tiny_spec *spec, const char *file_nam
     struct machine m;
     char name[100];
     machine_open(&m, spec, 2, NULL, PAGE_TOKENS);
-    struct part prefill = {tokens, count - 1, 0, pages, PAGES, NULL, all};
+    if (adapted)
+        adapter = add_adapter(&m, spec, TINY_ADAPTER_SEED);
+    struct part prefill = {tokens, count - 1, 0, pages, PAGES, NULL, all, adapter};
     struct part decode = {tokens + count - 1, 1, count - 1, pages, PAGES, NULL,
-                          all + (size_t)(count - 1) * 96};
+                          all + (size_t)(count - 1) * 96, adapter};
     run_parts(&m, &prefill, 1);
     run_parts(&m, &decode, 1);
     snprintf(name, sizeof name, "forward/%s.txt", file_name);
@@ -182,11 +204,102 @@ static void logits_equal_llama_cpp(void **state)
     (void)state;
     for (unsigned s = 0; s < TINY_COUNT; s++) {
         char far[64];
-        compare_with_file(&tiny_specs[s], tiny_specs[s].name, TINY_TOKENS, TINY_TOKENS);
+        compare_with_file(&tiny_specs[s], tiny_specs[s].name, TINY_TOKENS, TINY_TOKENS, false);
         snprintf(far, sizeof far, "%s-far", tiny_specs[s].name);
         if (tiny_specs[s].window > 0)
-            compare_with_file(&tiny_specs[s], far, TINY_TOKENS_FAR, 4);
+            compare_with_file(&tiny_specs[s], far, TINY_TOKENS_FAR, 4, false);
     }
+}
+
+static const struct tiny_spec *spec_named(const char *name)
+{
+    for (unsigned s = 0; s < TINY_COUNT; s++)
+        if (strcmp(tiny_specs[s].name, name) == 0)
+            return &tiny_specs[s];
+    abort();
+}
+
+static void adapters_equal_llama_cpp(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < TINY_ADAPTED; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s-lora", tiny_adapted[i]);
+        compare_with_file(spec_named(tiny_adapted[i]), name, TINY_TOKENS, TINY_TOKENS, true);
+    }
+}
+
+/* Requests with different adapters and without one in a step give the bits that each gives alone. */
+static void adapters_keep_to_their_rows(void **state)
+{
+    (void)state;
+    enum { REQUESTS = 5 };
+    static const int64_t wanted[REQUESTS] = {1, 0, 2, 2, 1};
+    static float alone[REQUESTS][40 * 96], together[REQUESTS][40 * 96], chunked[40 * 96];
+    uint32_t tokens[60], pages[REQUESTS][3];
+    for (unsigned i = 0; i < 60; i++)
+        tokens[i] = tiny_token(i);
+    for (unsigned k = 0; k < TINY_ADAPTED; k++) {
+        const struct tiny_spec *spec = spec_named(tiny_adapted[k]);
+        for (uint32_t threads = 1; threads <= 3; threads += 2) {
+            struct machine m;
+            struct part parts[REQUESTS];
+            machine_open(&m, spec, threads, NULL, PAGE_TOKENS);
+            assert_int_equal(add_adapter(&m, spec, 1), 1);
+            assert_int_equal(add_adapter(&m, spec, 2), 2);
+            for (unsigned r = 0; r < REQUESTS; r++) {
+                identity_pages(pages[r], 3, 3 * r);
+                parts[r] = (struct part){tokens + 3 * r, 20 + 5 * r, 0, pages[r], 3, NULL, alone[r],
+                                         wanted[r]};
+                run_parts(&m, &parts[r], 1);
+                parts[r].logits = together[r];
+            }
+            run_parts(&m, parts, REQUESTS);
+            for (unsigned r = 0; r < REQUESTS; r++)
+                assert_memory_equal(alone[r], together[r], parts[r].count * 96 * 4);
+            assert_memory_not_equal(alone[0], alone[1], 96 * 4);
+            for (uint32_t at = 0; at < parts[2].count; at += 7) {
+                struct part part = parts[2];
+                part.before = at;
+                part.tokens += at;
+                part.count = part.count - at < 7 ? part.count - at : 7;
+                part.logits = chunked + (size_t)at * 96;
+                run_parts(&m, &part, 1);
+            }
+            assert_memory_equal(alone[2], chunked, parts[2].count * 96 * 4);
+            machine_close(&m);
+        }
+    }
+}
+
+static void unfit_adapters_are_refused(void **state)
+{
+    (void)state;
+    struct machine m;
+    struct buf file;
+    struct report report = {0};
+    int64_t id;
+    const struct tiny_spec *other = spec_named("llama3-f16");
+    machine_open(&m, spec_named("llama-f32"), 1, NULL, PAGE_TOKENS);
+    size_t used = mem_used_bytes();
+    buf_init(&file, NULL);
+    tiny_adapter(other, 1, &file);
+    assert_int_equal(fwd_adapter_load_memory(m.fwd, (const uint8_t *)file.data, file.count, &id,
+                                             &report), ERR_INVALID);
+    assert_non_null(strstr(report.text, "'blk.0.attn_q.weight' has another shape"));
+    buf_clear(&file);
+    tiny_adapter(spec_named("qwen2-f32"), 1, &file);
+    report = (struct report){0};
+    assert_int_equal(fwd_adapter_load_memory(m.fwd, (const uint8_t *)file.data, file.count, &id,
+                                             &report), ERR_INVALID);
+    assert_non_null(strstr(report.text, "another architecture than 'llama'"));
+    report = (struct report){0};
+    assert_int_equal(fwd_adapter_load_memory(m.fwd, (const uint8_t *)m.file.data, m.file.count, &id,
+                                             &report), ERR_INVALID);
+    assert_non_null(strstr(report.text, "no LoRA adapter"));
+    buf_deinit(&file);
+    assert_int_equal(mem_used_bytes(), used);
+    machine_close(&m);
 }
 
 static void stories_greedy_equals_llama_cpp(void **state)
@@ -227,7 +340,7 @@ static void stories_greedy_equals_llama_cpp(void **state)
         identity_pages(pages, 16, 0);
         uint32_t rows = prompt;
         for (uint32_t at = prompt; at < count; at++) {
-            struct part part = {ids + at - rows, rows, at - rows, pages, 16, NULL, logits};
+            struct part part = {ids + at - rows, rows, at - rows, pages, 16, NULL, logits, 0};
             run_parts(&m, &part, 1);
             const float *last = logits + (size_t)(rows - 1) * vocab;
             uint32_t best = 0;
@@ -268,10 +381,10 @@ static void feed(const struct machine *m, const uint32_t *chunks, uint32_t other
         for (uint32_t o = 0; o < others; o++) {
             identity_pages(other_pages[o], 2, 64 + o * 2);
             parts[o + (o >= place)] = (struct part){
-                tokens + o + 5, 1, step % (2 * PAGE_TOKENS), other_pages[o], 2, NULL, NULL};
+                tokens + o + 5, 1, step % (2 * PAGE_TOKENS), other_pages[o], 2, NULL, NULL, 0};
         }
         parts[place] = (struct part){tokens + at, count, at, pages, LENGTH / PAGE_TOKENS + 1, NULL,
-                                     logits + (size_t)at * VOCAB};
+                                     logits + (size_t)at * VOCAB, 0};
         run_parts(m, parts, others + 1);
         at += count;
         if (chunks[1])
@@ -336,7 +449,7 @@ static void scalar_gives_the_same_bits(void **state)
     identity_pages(pages, 2, 0);
     for (unsigned s = 0; s < TINY_COUNT; s++) {
         struct machine m;
-        struct part part = {tokens, TINY_TOKENS, 0, pages, 2, NULL, a};
+        struct part part = {tokens, TINY_TOKENS, 0, pages, 2, NULL, a, 0};
         machine_open(&m, &tiny_specs[s], 1, simd_table_at(SIMD_SCALAR), PAGE_TOKENS);
         run_parts(&m, &part, 1);
         machine_close(&m);
@@ -361,7 +474,7 @@ static void page_size_does_not_matter(void **state)
     exact_tokens(tokens);
     identity_pages(pages, 20, 0);
     for (uint32_t page_tokens = 32; page_tokens <= 256; page_tokens *= 2) {
-        struct part part = {tokens, LENGTH, 0, pages, 20, NULL, logits};
+        struct part part = {tokens, LENGTH, 0, pages, 20, NULL, logits, 0};
         machine_open(&m, &tiny_specs[0], 2, NULL, page_tokens);
         run_parts(&m, &part, 1);
         machine_close(&m);
@@ -511,7 +624,7 @@ static void masks_equal_plain_attention(void **state)
                 count--; /* zeros at the end may be left out */
             masks[i] = (struct batch_brle){runs[i], count};
         }
-        struct part part = {tokens, N, 0, pages, 3, kind ? masks : NULL, logits};
+        struct part part = {tokens, N, 0, pages, 3, kind ? masks : NULL, logits, 0};
         run_parts(&m, &part, 1);
         plain_forward(m.model, tokens, N, sees, truth);
         double off = 0, size = 0;
@@ -542,10 +655,10 @@ static void forked_pages_carry_on(void **state)
     machine_open(&m, &tiny_specs[0], 2, NULL, PAGE_TOKENS);
     for (uint32_t i = 0; i < 40; i++)
         tokens[i] = i;
-    struct part all = {tokens, 40, 0, pages, 3, NULL, truth};
+    struct part all = {tokens, 40, 0, pages, 3, NULL, truth, 0};
     run_parts(&m, &all, 1);
     /* 20 tokens in pages 0 and 1, then page 1 copied to 7 in the step that goes on with it. */
-    struct part begin = {tokens, 20, 0, pages, 3, NULL, NULL};
+    struct part begin = {tokens, 20, 0, pages, 3, NULL, NULL, 0};
     run_parts(&m, &begin, 1);
     uint32_t from = 1, to = 7, positions[20], token_begin[2] = {0, 20}, page_begin[2] = {0, 3},
              before = 20, sampler_begin[2] = {0, 3};
@@ -568,11 +681,11 @@ static void forked_pages_carry_on(void **state)
     assert_null(out.embeddings[0]);
     assert_non_null(out.embeddings[1]);
     /* The old branch is as it was. */
-    struct part rest = {tokens + 20, 20, 20, pages, 3, NULL, logits};
+    struct part rest = {tokens + 20, 20, 20, pages, 3, NULL, logits, 0};
     run_parts(&m, &rest, 1);
     assert_memory_equal(logits, truth + 20 * VOCAB, 20 * VOCAB * 4);
     /* A step without rows is a step, too. */
-    struct part nothing = {tokens, 0, 0, pages, 0, NULL, NULL};
+    struct part nothing = {tokens, 0, 0, pages, 0, NULL, NULL, 0};
     run_parts(&m, &nothing, 0);
     machine_close(&m);
 }
@@ -613,6 +726,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_equal_llama_cpp),
+        cmocka_unit_test(adapters_equal_llama_cpp),
+        cmocka_unit_test(adapters_keep_to_their_rows),
+        cmocka_unit_test(unfit_adapters_are_refused),
         cmocka_unit_test(stories_greedy_equals_llama_cpp),
         cmocka_unit_test(masks_equal_plain_attention),
         cmocka_unit_test(forked_pages_carry_on),
