@@ -528,8 +528,11 @@ static void compute(struct world *world, struct kv_context *kv, uint32_t count, 
     uint32_t from = kv_computed(kv), end = from + count;
     uint32_t tokens[ROWS], positions[ROWS];
     struct kv_mask masks[ROWS];
+    int64_t told[ROWS];
     kv_rows_get(kv, from, count, tokens, positions, masks);
+    bool adapted = kv_adapters_get(kv, from, count, told);
     for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(adapted ? told[i] : -1, adapters[from + i]);
         struct row row = {tokens[i], positions[i], 0, adapters[from + i]};
         cell_at(world, kv, from + i)->first = row_first(&row);
     }
