@@ -77,6 +77,8 @@ endef
 LINKS := $(foreach line,$(shell grep -Hom1 'links: [a-z0-9/_]*' $(PROGRAM_SOURCES) /dev/null | tr -d ' '),$(line))
 $(foreach line,$(LINKS),$(eval $(call PROGRAM_RULES,$(firstword $(subst :, ,$(line))),$(lastword $(subst :, ,$(line))))))
 TEST_PROGRAMS := $(foreach s,$(filter tests/%,$(PROGRAM_SOURCES)),$(if $(findstring /test_,$(s)),$(BUILD)/$(basename $(s))))
+# What scripts among the tests call.
+TEST_TOOLS := $(BUILD)/tests/tools/random_adapter
 BENCH_PROGRAMS := $(foreach s,$(filter bench/%,$(PROGRAM_SOURCES)),$(BUILD)/$(basename $(s)))
 
 include $(wildcard cli/cli.mk sdk/sdk.mk tests/fuzz/fuzz.mk)
@@ -111,11 +113,11 @@ test: deps
 	@$(MAKE) --no-print-directory unit
 
 .PHONY: programs
-programs: $(TEST_PROGRAMS) $(BENCH_PROGRAMS)
+programs: $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(TEST_TOOLS)
 
 # Tests are programs (tests/**/test_*.c) and scripts (tests/**/test_*.sh).
 TEST_SCRIPTS := $(sort $(wildcard tests/*/test_*.sh tests/*/*/test_*.sh))
-unit: $(TEST_PROGRAMS)
+unit: $(TEST_PROGRAMS) $(TEST_TOOLS)
 	@CC='$(CC)' RUN='$(RUN)' sh tests/run.sh $(BUILD) $(TEST_SCRIPTS) $(TEST_PROGRAMS)
 
 # The same tests under a sanitizer.

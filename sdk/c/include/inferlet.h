@@ -156,9 +156,20 @@ bool pie_chat_decoder_feed(struct pie_chat_decoder *decoder, const uint32_t *ids
 
 /* ---- contexts: tokens in, tokens out ----------------------------------------------------- */
 
+/* A LoRA adapter: pie:core/adapter. */
+struct pie_adapter {
+    uint32_t handle;
+};
+
+/* Makes an adapter of that name and loads a file of the engine's adapters' folder into it. */
+bool pie_adapter_open(struct pie_adapter *adapter, const struct pie_model *model, const char *name,
+                      const char *path);
+void pie_adapter_close(struct pie_adapter *adapter); /* the name is free again */
+
 /* A sequence with its KV cache. Tokens are first queued, then fed by the next step. */
 struct pie_context {
     const struct pie_model *model; /* borrowed */
+    const struct pie_adapter *adapter; /* of its steps from now on; borrowed; NULL: none is named */
     uint32_t handle;
     uint32_t page_tokens;
     uint32_t fed;              /* tokens in the KV cache, also the next position */

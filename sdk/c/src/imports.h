@@ -92,6 +92,8 @@ void host_pass_input_tokens(uint32_t self, const uint32_t *ids, size_t count,
 IMPORT(INFERENCE, "[method]forward-pass.sampler")
 void host_pass_sampler(uint32_t self, const uint32_t *rows, size_t count, uint32_t tag,
                        uint32_t first, uint32_t second, float third);
+IMPORT(INFERENCE, "[method]forward-pass.adapter")
+void host_pass_adapter(uint32_t self, uint32_t adapter);
 IMPORT(INFERENCE, "[method]forward-pass.execute")
 void host_pass_execute(uint32_t self, struct abi_result_handle *ret);
 IMPORT(INFERENCE, "[resource-drop]forward-pass") void host_pass_drop(uint32_t self);
@@ -100,6 +102,15 @@ uint32_t host_future_output_pollable(uint32_t self);
 IMPORT(INFERENCE, "[method]future-output.get")
 void host_future_output_get(uint32_t self, struct abi_option_output *ret);
 IMPORT(INFERENCE, "[resource-drop]future-output") void host_future_output_drop(uint32_t self);
+
+#define ADAPTER "pie:core/adapter"
+IMPORT(ADAPTER, "[static]adapter.create")
+void host_adapter_create(uint32_t model, const char *name, size_t bytes,
+                         struct abi_result_handle *ret);
+IMPORT(ADAPTER, "[method]adapter.load")
+void host_adapter_load(uint32_t self, const char *path, size_t bytes, struct abi_result_text *ret);
+IMPORT(ADAPTER, "[method]adapter.destroy") void host_adapter_destroy(uint32_t self);
+IMPORT(ADAPTER, "[resource-drop]adapter") void host_adapter_drop(uint32_t self);
 
 #define SESSION "pie:core/session"
 IMPORT(SESSION, "send") void host_session_send(const char *text, size_t bytes);

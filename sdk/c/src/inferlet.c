@@ -258,6 +258,34 @@ bool pie_chat_decoder_feed(struct pie_chat_decoder *decoder, const uint32_t *ids
     return true;
 }
 
+/* ---- adapters ---------------------------------------------------------------------------- */
+
+bool pie_adapter_open(struct pie_adapter *adapter, const struct pie_model *model, const char *name,
+                      const char *path)
+{
+    struct abi_result_handle made;
+    struct abi_result_text loaded;
+    struct pie_text name_text = pie_text(name), path_text = pie_text(path);
+    *adapter = (struct pie_adapter){0};
+    host_adapter_create(model->handle, name_text.data, name_text.bytes, &made);
+    if (!take_handle(&made, &adapter->handle))
+        return false;
+    host_adapter_load(adapter->handle, path_text.data, path_text.bytes, &loaded);
+    if (take_nothing(&loaded))
+        return true;
+    pie_adapter_close(adapter);
+    return false;
+}
+
+void pie_adapter_close(struct pie_adapter *adapter)
+{
+    if (adapter->handle) {
+        host_adapter_destroy(adapter->handle);
+        host_adapter_drop(adapter->handle);
+    }
+    adapter->handle = 0;
+}
+
 /* ---- contexts ---------------------------------------------------------------------------- */
 
 bool pie_context_open(struct pie_context *context, const struct pie_model *model)
@@ -386,6 +414,8 @@ static bool execute(struct pie_context *context, struct pie_step *step, uint32_t
         positions[i] = context->fed + (uint32_t)i;
     uint32_t pass = host_pass_create(context->model->handle);
     host_pass_context(pass, context->handle);
+    if (context->adapter)
+        host_pass_adapter(pass, context->adapter->handle);
     host_pass_input_tokens(pass, context->queued.ids, count, positions, count);
     if (step)
         choose_sampler(step, pass, (uint32_t)count - 1);
