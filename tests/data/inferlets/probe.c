@@ -188,8 +188,7 @@ IMPORT("pie:core/runtime", "[resource-drop]child") void child_drop(u32 child);
 
 IMPORT("pie:core/media", "[static]image.from-bytes")
 void image_from_bytes(u32 model, const char *data, u32 bytes, struct result *out);
-IMPORT("pie:core/adapter", "[static]adapter.open")
-void adapter_open(u32 model, const char *name, u32 bytes, struct result *out);
+IMPORT("pie:mcp/client", "available-servers") void mcp_available_servers(void *out);
 IMPORT("pie:mcp/client", "connect") void mcp_connect(const char *name, u32 bytes, void *out);
 IMPORT("pie:core/scheduling", "price") double scheduling_price(void);
 IMPORT("pie:instruct/chat", "system")
@@ -1089,7 +1088,7 @@ static void run(struct text args)
         drafts();
     else if (is(command, "missing")) {
         struct result r;
-        adapter_open(load(), "x", 1, &r);
+        mcp_available_servers(&r);
     } else if (is(command, "unbound")) {
         struct result r;
         pass_execute(pass_create(load()), &r);

@@ -254,8 +254,8 @@ static void traps_name_their_reason(void **state)
     expect_start(engine, "trap", "Call error: ");
     expect_start(engine, "unbound", "Call error: ForwardPass requires a context");
     expect_start(engine, "missing",
-                 "Call error: [static]adapter.open of pie:core/adapter is not "
-                 "implemented in this build");
+                 "Call error: available-servers of pie:mcp/client is not implemented in "
+                 "this build");
     expect_start(engine, "nonsense", "unknown command");
     check_idle(engine);
     engine_close(engine);
