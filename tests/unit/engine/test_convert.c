@@ -104,8 +104,10 @@ static void folders_become_files(void **state)
 }
 
 /* Dims of 256, so that all formats fit. */
-static const struct tiny_spec wide = {"llama-wide", "llama", GGUF_TENSOR_F32, GGUF_TENSOR_F32,
-                                      256, 4, 2, 64, 512, 96, false, false, NULL};
+static const struct tiny_spec wide = {
+    .name = "llama-wide", .architecture = "llama", .type = GGUF_TENSOR_F32,
+    .type_more = GGUF_TENSOR_F32, .dim = 256, .head_count = 4, .kv_head_count = 2, .head_dim = 64,
+    .hidden = 512, .vocab_count = 96};
 
 static void write_wide(void)
 {
