@@ -72,9 +72,11 @@ static inline void core_module_type(struct buf *types, const struct comp_core_si
 {
     (void)buf_putc(types, 0x60);
     core_module_u32(types, sig->param_count);
-    (void)buf_append(types, sig->params, sig->param_count);
+    for (uint32_t i = 0; i < sig->param_count; i++)
+        (void)buf_putc(types, (char)sig->params[i]);
     core_module_u32(types, sig->result_count);
-    (void)buf_append(types, sig->results, sig->result_count);
+    for (uint32_t i = 0; i < sig->result_count; i++)
+        (void)buf_putc(types, (char)sig->results[i]);
 }
 
 /* `wants` says which of the functions, counted over all interfaces in order, and of the drops,
