@@ -228,7 +228,7 @@ int slow_array_new_elem(struct wasm_regs *g)
 int slow_array_fill(struct wasm_regs *g)
 {
     const struct wasm_def_type *type = type_at(g);
-    const union wasm_value *o = operands(g);
+    union wasm_value *o = operands(g);
     uint32_t slots = wasm_field_slots(type->fields[0].type);
     struct wasm_array *array = o[0].ref;
     if (!array)
@@ -236,31 +236,40 @@ int slow_array_fill(struct wasm_regs *g)
     uint32_t at = o[1].i32, count = o[2 + slots].i32;
     if (!fits(at, count, array->length))
         return trap(g, TRAP_ARRAY);
-    charge(g, (uint64_t)count * type->bytes);
-    wasm_array_fill(array, at, count, &o[2]);
-    return next(g, 3);
+    uint32_t done = (uint32_t)piece(g, count, type->bytes);
+    wasm_array_fill(array, at, done, &o[2]);
+    o[1].i32 = at + done;
+    o[2 + slots].i32 = count - done;
+    return bulk_done(g, done, count, type->bytes);
 }
 
 int slow_array_copy(struct wasm_regs *g)
 {
     const struct wasm_def_type *type = type_at(g);
-    const union wasm_value *o = operands(g);
+    union wasm_value *o = operands(g);
     struct wasm_array *to = o[0].ref, *from = o[2].ref;
     if (!to || !from)
         return trap(g, TRAP_NULL_ARRAY);
     uint32_t count = o[4].i32;
     if (!fits(o[1].i32, count, to->length) || !fits(o[3].i32, count, from->length))
         return trap(g, TRAP_ARRAY);
-    charge(g, (uint64_t)count * type->bytes);
-    if (count > 0)
-        memmove(element(to, o[1].i32), element(from, o[3].i32), (uint64_t)count * type->bytes);
-    return next(g, 3);
+    /* The last piece first when the first would overwrite what is still to be read. */
+    uint32_t done = (uint32_t)piece(g, count, type->bytes);
+    bool is_backwards = to == from && o[1].i32 > o[3].i32;
+    uint32_t offset = is_backwards ? count - done : 0;
+    if (done > 0)
+        memmove(element(to, o[1].i32 + offset), element(from, o[3].i32 + offset),
+                (uint64_t)done * type->bytes);
+    o[1].i32 += is_backwards ? 0 : done;
+    o[3].i32 += is_backwards ? 0 : done;
+    o[4].i32 = count - done;
+    return bulk_done(g, done, count, type->bytes);
 }
 
 int slow_array_init_data(struct wasm_regs *g)
 {
     const struct wasm_def_type *type = type_at(g);
-    const union wasm_value *o = operands(g);
+    union wasm_value *o = operands(g);
     struct wasm_array *array = o[0].ref;
     const uint8_t *from;
     if (!array)
@@ -270,15 +279,18 @@ int slow_array_init_data(struct wasm_regs *g)
         return trap(g, TRAP_ARRAY);
     if (!data_bytes(g, o[2].i32, count, type->bytes, &from))
         return trap(g, TRAP_MEMORY);
-    charge(g, (uint64_t)count * type->bytes);
-    if (count > 0)
-        memcpy(element(array, o[1].i32), from, (uint64_t)count * type->bytes);
-    return next(g, 3);
+    uint32_t done = (uint32_t)piece(g, count, type->bytes);
+    if (done > 0)
+        memcpy(element(array, o[1].i32), from, (uint64_t)done * type->bytes);
+    o[1].i32 += done;
+    o[2].i32 += done * type->bytes;
+    o[3].i32 = count - done;
+    return bulk_done(g, done, count, type->bytes);
 }
 
 int slow_array_init_elem(struct wasm_regs *g)
 {
-    const union wasm_value *o = operands(g);
+    union wasm_value *o = operands(g);
     struct wasm_array *array = o[0].ref;
     if (!array)
         return trap(g, TRAP_NULL_ARRAY);
@@ -287,11 +299,14 @@ int slow_array_init_elem(struct wasm_regs *g)
         return trap(g, TRAP_ARRAY);
     if (!fits(o[2].i32, count, wasm_instance_elem_count(g->x->instance, index2(g))))
         return trap(g, TRAP_TABLE);
-    charge(g, (uint64_t)count * sizeof(void *));
-    if (!wasm_instance_elements(g->x->instance, index2(g), o[2].i32, count,
+    uint32_t done = (uint32_t)piece(g, count, sizeof(void *));
+    if (!wasm_instance_elements(g->x->instance, index2(g), o[2].i32, done,
                                 (void **)(void *)element(array, o[1].i32)))
         return trap(g, TRAP_OUT_OF_MEMORY);
-    return next(g, 3);
+    o[1].i32 += done;
+    o[2].i32 += done;
+    o[3].i32 = count - done;
+    return bulk_done(g, done, count, sizeof(void *));
 }
 
 int slow_any_convert_extern(struct wasm_regs *g)

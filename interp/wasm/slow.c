@@ -7,21 +7,6 @@
 
 #include "interp/wasm/code.h"
 
-/* Fills, copies and initialisations are done in pieces of what the slice has left, whole units but for
- * the last, so that they can stop anywhere: the operands, which nobody else sees, then say what is
- * still to be done, and the instruction runs again. Its potential is in `imm`. */
-static uint64_t piece(const struct wasm_regs *g, uint64_t count, uint64_t item_bytes)
-{
-    int64_t left = g->fuel - (int64_t)g->p[1].imm;
-    uint64_t units = left > 0 ? (uint64_t)left : 1; /* every slice gets on */
-    uint64_t items = BULK_BYTES_PER_UNIT / item_bytes; /* of a unit */
-    return units >= count / items ? count : units * items;
-}
-static int bulk_done(struct wasm_regs *g, uint64_t done, uint64_t count, uint64_t item_bytes)
-{
-    charge(g, done * item_bytes);
-    return done < count ? STEP_FUEL_BULK : next(g, 3);
-}
 static void advance(union wasm_value *value, const struct wasm_limits *limits, uint64_t by)
 {
     value->i64 = address(value, limits) + by;

@@ -70,7 +70,21 @@ static inline bool fits(uint64_t at, uint64_t count, uint64_t size)
 {
     return count <= size && at <= size - count;
 }
-
+/* Fills, copies and initialisations are done in pieces of what the slice has left, whole units but for
+ * the last, so that they can stop anywhere: the operands, which nobody else sees, then say what is
+ * still to be done, and the instruction runs again. Its potential is in `imm`. */
+static inline uint64_t piece(const struct wasm_regs *g, uint64_t count, uint64_t item_bytes)
+{
+    int64_t left = g->fuel - (int64_t)g->p[1].imm;
+    uint64_t units = left > 0 ? (uint64_t)left : 1; /* every slice gets on */
+    uint64_t items = BULK_BYTES_PER_UNIT / item_bytes; /* of a unit */
+    return units >= count / items ? count : units * items;
+}
+static inline int bulk_done(struct wasm_regs *g, uint64_t done, uint64_t count, uint64_t item_bytes)
+{
+    charge(g, done * item_bytes);
+    return done < count ? STEP_FUEL_BULK : next(g, 3);
+}
 /* ---- the functions ------------------------------------------------------------------------- */
 
 /* call.c */

@@ -604,7 +604,8 @@ static void tables_of_4_billion(void **state)
 /* ---- fuel of bulk instructions ----------------------------------------------------------- */
 
 /* f(n): does `code` over n items, and gives a checksum; a memory of 4 MiB and two tables of 600,000
- * items, a data and an element segment of 1,000. */
+ * items, a data and an element segment of 1,000; in globals an array of 4 MiB and one of 1,000
+ * functions (types 2 and 3). */
 static struct wasm_module *bulk_module(const char *code, size_t code_bytes)
 {
     enum { ITEMS = 1000 };
@@ -612,8 +613,14 @@ static struct wasm_module *bulk_module(const char *code, size_t code_bytes)
     struct report report = {0};
     struct wasm_module *module;
     struct buf data;
+    struct buf globals;
     parts_for_one(&parts);
     buf_init(&data, NULL);
+    buf_init(&globals, NULL);
+    buf_clear(&parts.types);
+    BYTES(&parts.types, "\4\x60\0\0\x60\1\x7f\1\x7f\x5e\x78\1\x5e\x70\1");
+    BYTES(&globals, "\2\x64\2\0\x41\x80\x80\x80\2\xfb\7\2\x0b"
+                    "\x64\3\0\x41\xe8\7\xfb\7\3\x0b");
     BYTES(&parts.tables, "\2\x70\0\xc0\xcf\x24\x70\0\xc0\xcf\x24");
     BYTES(&parts.memories, "\1\0\x40");
     BYTES(&parts.elements, "\1\1\0\xe8\7");
@@ -631,9 +638,9 @@ static struct wasm_module *bulk_module(const char *code, size_t code_bytes)
     struct buf count;
     buf_init(&count, NULL);
     put(&count, 1);
-    struct buf *all[] = {&parts.types, &parts.functions, &parts.tables, &parts.memories,
+    struct buf *all[] = {&parts.types, &parts.functions, &parts.tables, &parts.memories, &globals,
                          &parts.exports, &parts.elements, &count, &parts.code, &data};
-    static const uint8_t ids[] = {1, 3, 4, 5, 7, 9, 12, 10, 11};
+    static const uint8_t ids[] = {1, 3, 4, 5, 6, 7, 9, 12, 10, 11};
     for (size_t i = 0; i < sizeof ids; i++) {
         section(&parts.module, ids[i], all[i]);
         buf_deinit(all[i]);
@@ -678,6 +685,22 @@ static void bulk_instructions_stop_in_time(void **state)
              500000, 0, 4 + 500000 / 8 + 4 + 500000 / 8 + 3),
         CASE("table.init", "\x41\0\x41\0\x20\0\xfc\x0c\0\0\x20\0\x25\0\xd1", 999, 1,
              4 + 999 / 8 + 3),
+#define LOOK_ARRAY "\x23\0\x20\0\x41\1\x76\xfb\x0d\2"
+        CASE("array.fill", "\x23\0\x41\0\x41\x2a\x20\0\xfb\x10\2" LOOK_ARRAY, 4194304, 42,
+             5 + 4194304 / 64 + 5),
+        CASE("array.copy up",
+             "\x23\0\x41\0\x41\x2a\x20\0\xfb\x10\2"
+             "\x23\0\x41\xe8\7\x23\0\x41\0\x20\0\xfb\x11\2\2" LOOK_ARRAY,
+             3000000, 42, 5 + 3000000 / 64 + 6 + 3000000 / 64 + 5),
+        CASE("array.copy down",
+             "\x23\0\x41\xe8\7\x41\x2a\x20\0\xfb\x10\2"
+             "\x23\0\x41\0\x23\0\x41\xe8\7\x20\0\xfb\x11\2\2" LOOK_ARRAY,
+             3000000, 42, 5 + 3000000 / 64 + 6 + 3000000 / 64 + 5),
+        CASE("array.init_data", "\x23\0\x41\0\x41\0\x20\0\xfb\x12\2\0" LOOK_ARRAY, 1000,
+             500 & 0xFF, 5 + 1000 / 64 + 5),
+        CASE("array.init_elem",
+             "\x23\1\x41\0\x41\0\x20\0\xfb\x13\3\0\x23\1\x20\0\xfb\x0b\3\xd1", 999, 1,
+             5 + 999 / 8 + 4),
     };
     static const uint64_t slices[] = {UINT64_MAX, 1000, 100, 7, 1};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
