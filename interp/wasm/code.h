@@ -44,6 +44,13 @@
 #define WASM_EXPLICIT_BOUNDS 0 /* 1: never rely on guard pages (sanitizers) */
 #endif
 
+/* Whether accesses of guest memory may fault and say where they do (exec.c, trap.c). */
+#if !WASM_EXPLICIT_BOUNDS && (defined(__x86_64__) || defined(__aarch64__))
+#define WASM_FAULT_SITES 1
+#else
+#define WASM_FAULT_SITES 0
+#endif
+
 enum {
     SLOTS_MAX = 65000,       /* slots of one frame: operands are 16 bits */
     STACK_RED_SLOTS = 2048,  /* kept free behind stack_limit, for small frames and host calls */
@@ -100,6 +107,7 @@ struct wasm_regs {
     double fd;
     float ff;
     uint64_t v __attribute__((vector_size(16), aligned(8)));
+    const union wasm_word *start; /* the instruction that this handler was entered with */
 };
 
 /* ---- translated code --------------------------------------------------------------------- */
@@ -400,7 +408,8 @@ struct wasm_thread {
     /* Guest memory faults: where the signal handler goes, and what it found. */
     bool in_host; /* a host function runs: faults are its own */
     sigjmp_buf *fault_jump;
-    const union wasm_word *fault_p;
+    const union wasm_word *fault_start; /* what the handler was entered with, */
+    uint32_t fault_ordinal;             /* and how many of its instructions came before */
     union wasm_value *fault_R;
     int64_t fault_fuel;
 
@@ -452,5 +461,11 @@ extern const uint8_t wasm_op_words[];
 /* The handler that runs the instructions ops[0..count) of a straight line and how many of them it
  * takes (1 at least). */
 wasm_handler wasm_sequence_handler(const uint16_t *ops, uint32_t count, uint32_t *taken);
+/* An access of guest memory by machine code that may fault; the linker gathers them from exec.o. */
+struct wasm_fault_site {
+    int32_t access;     /* the machine instruction, from this field on */
+    uint32_t ordinal;   /* the instruction in its handler: 0, or its place in a sequence */
+    char registers[24]; /* that hold regs.start, R and fuel: names, separated by spaces */
+};
 
 #endif

@@ -40,18 +40,102 @@ UNALIGNED(uint64_t);
 UNALIGNED(float);
 UNALIGNED(double);
 
-/* A load whose value nobody uses may still trap: it must not be optimised away. */
-#define PIN(v, class) __asm__ volatile("" : : PIN_##class(v))
-#define PIN_I32 "r"
-#define PIN_I64 "r"
 #if defined(__x86_64__)
-#define PIN_F32 "x"
-#define PIN_F64 "x"
-#define PIN_V "x"
+#define IN_F32 "x"
+#define IN_F64 "x"
+#define IN_V "x"
 #else
-#define PIN_F32 "w"
-#define PIN_F64 "w"
-#define PIN_V "w"
+#define IN_F32 "w"
+#define IN_F64 "w"
+#define IN_V "w"
+#endif
+#define IN_I32 "r"
+#define IN_I64 "r"
+
+/* ---- guest memory ------------------------------------------------------------------------ */
+
+/* LOAD_FROM(v, MT, O, at): v, of class O, from the guest's type MT; STORE_TO(MT, T, at, v).
+ * In assembler, because a stray access has to be told exactly: which instruction of a sequence it
+ * is and where the compiler keeps what the trap needs, which are the section's entries
+ * (struct wasm_fault_site). It also keeps a load whose value nobody uses. */
+#if WASM_FAULT_SITES
+#if defined(__x86_64__)
+#if WASM_EXEC_AVX2
+#define VEX "v"
+#else
+#define VEX ""
+#endif
+#define LOADS_uint32_t_I32 "movl %1, %k0"
+#define LOADS_uint64_t_I64 "movq %1, %q0"
+#define LOADS_float_F32 VEX "movss %1, %0"
+#define LOADS_double_F64 VEX "movsd %1, %0"
+#define LOADS_int8_t_I32 "movsbl %1, %k0"
+#define LOADS_uint8_t_I32 "movzbl %1, %k0"
+#define LOADS_int16_t_I32 "movswl %1, %k0"
+#define LOADS_uint16_t_I32 "movzwl %1, %k0"
+#define LOADS_int8_t_I64 "movsbq %1, %q0"
+#define LOADS_uint8_t_I64 "movzbl %1, %k0"
+#define LOADS_int16_t_I64 "movswq %1, %q0"
+#define LOADS_uint16_t_I64 "movzwl %1, %k0"
+#define LOADS_int32_t_I64 "movslq %1, %q0"
+#define LOADS_uint32_t_I64 "movl %1, %k0"
+#define LOADS_vector_V VEX "movups %1, %0"
+#define STORES_uint8_t "movb %b1, %0"
+#define STORES_uint16_t "movw %w1, %0"
+#define STORES_uint32_t "movl %k1, %0"
+#define STORES_uint64_t "movq %q1, %0"
+#define STORES_float VEX "movss %1, %0"
+#define STORES_double VEX "movsd %1, %0"
+#define STORES_vector VEX "movups %1, %0"
+#define REGISTER_NAMES "%q2 %q3 %q4"
+#else
+#define LOADS_uint32_t_I32 "ldr %w0, %1"
+#define LOADS_uint64_t_I64 "ldr %x0, %1"
+#define LOADS_float_F32 "ldr %s0, %1"
+#define LOADS_double_F64 "ldr %d0, %1"
+#define LOADS_int8_t_I32 "ldrsb %w0, %1"
+#define LOADS_uint8_t_I32 "ldrb %w0, %1"
+#define LOADS_int16_t_I32 "ldrsh %w0, %1"
+#define LOADS_uint16_t_I32 "ldrh %w0, %1"
+#define LOADS_int8_t_I64 "ldrsb %x0, %1"
+#define LOADS_uint8_t_I64 "ldrb %w0, %1"
+#define LOADS_int16_t_I64 "ldrsh %x0, %1"
+#define LOADS_uint16_t_I64 "ldrh %w0, %1"
+#define LOADS_int32_t_I64 "ldrsw %x0, %1"
+#define LOADS_uint32_t_I64 "ldr %w0, %1"
+#define LOADS_vector_V "ldr %q0, %1"
+#define STORES_uint8_t "strb %w1, %0"
+#define STORES_uint16_t "strh %w1, %0"
+#define STORES_uint32_t "str %w1, %0"
+#define STORES_uint64_t "str %x1, %0"
+#define STORES_float "str %s1, %0"
+#define STORES_double "str %d1, %0"
+#define STORES_vector "str %q1, %0"
+#define REGISTER_NAMES "%x2 %x3 %x4"
+#endif
+#if WASM_LOOP_DISPATCH
+#define START (g->p)
+#else
+#define START (g->start)
+#endif
+#define SITE                                      \
+    "\n\t.pushsection wasm_faults, \"a\"\n\t"       \
+    ".balign 32\n\t.long 1b - .\n\t.long %c5\n\t" \
+    ".asciz \"" REGISTER_NAMES "\"\n\t.balign 32\n\t.popsection"
+#define SITE_OPERANDS "r"(START), "r"(g->R), "r"(g->fuel), "i"(ordinal)
+#define ACCESS_IN(text, in, v, type, at)             \
+    __asm__ volatile("1: " text SITE                 \
+                     : "=" in(v)                     \
+                     : "m"(*(const type *)(at)), SITE_OPERANDS)
+#define ACCESS_OUT(text, in, v, type, at)            \
+    __asm__ volatile("1: " text SITE                 \
+                     : "=m"(*(type *)(at))           \
+                     : in(v), SITE_OPERANDS)
+#define LOAD_FROM(v, MT, O, at) ACCESS_IN(LOADS_##MT##_##O, IN_##O, v, UNALIGNED_##MT, at)
+#define STORE_TO(MT, T, at, v) ACCESS_OUT(STORES_##MT, IN_##T, v, UNALIGNED_##MT, at)
+#else
+#define LOAD_FROM(v, MT, O, at) ((v) = (C_##O)*(const UNALIGNED_##MT *)(at))
+#define STORE_TO(MT, T, at, v) (*(UNALIGNED_##MT *)(at) = (v))
 #endif
 
 /* ---- arithmetic that C lacks ------------------------------------------------------------- */
@@ -98,7 +182,7 @@ static inline float canonical32(float x)
 {
     if (unlikely(x != x)) {
         x = from_bits32(0x7FC00000);
-        __asm__ volatile("" : "+" PIN_F32(x));
+        __asm__ volatile("" : "+" IN_F32(x));
     }
     return x;
 }
@@ -106,7 +190,7 @@ static inline double canonical64(double x)
 {
     if (unlikely(x != x)) {
         x = from_bits64(UINT64_C(0x7FF8000000000000));
-        __asm__ volatile("" : "+" PIN_F64(x));
+        __asm__ volatile("" : "+" IN_F64(x));
     }
     return x;
 }
@@ -243,13 +327,20 @@ static inline double square_root64(double x)
     } while (0)
 
 #if WASM_LOOP_DISPATCH
-#define BODY_LINKAGE static
+/* `ordinal`: the instruction's place in its handler. */
+#define BODY(name)                       \
+    static int body_##name(struct wasm_regs *g)
+#define ORDINAL enum { ordinal = 0 };
 #else
-#define BODY_LINKAGE static inline __attribute__((always_inline))
+#define BODY(name)                                          \
+    static inline __attribute__((always_inline)) int        \
+    body_##name(struct wasm_regs *g, const unsigned ordinal)
+#define ORDINAL (void)ordinal;
 #endif
 #define OP(name, words, ...)                               \
-    BODY_LINKAGE int body_##name(struct wasm_regs *g)      \
+    BODY(name)                                             \
     {                                                      \
+        ORDINAL                                            \
         __VA_ARGS__                                        \
         g->p += (words);                                   \
         return STEP_NEXT;                                  \
@@ -360,6 +451,12 @@ wasm_handler wasm_sequence_handler(const uint16_t *ops, uint32_t count, uint32_t
     return wasm_handlers[ops[0]];
 }
 
+static const union wasm_word *instruction_at(const union wasm_word *p, uint32_t ordinal)
+{
+    (void)ordinal;
+    return p;
+}
+
 #else
 
 #ifdef __clang__
@@ -372,7 +469,7 @@ wasm_handler wasm_sequence_handler(const uint16_t *ops, uint32_t count, uint32_t
         struct wasm_thread *x, int64_t fuel, double fd, float ff,                               \
         uint64_t v __attribute__((vector_size(16)))
 #define FROM(g) (g).p, (g).R, (g).M, (g).r, (g).x, (g).fuel, (g).fd, (g).ff, (g).v
-#define REGS ((struct wasm_regs){p, R, M, r, x, fuel, fd, ff, v})
+#define REGS ((struct wasm_regs){p, R, M, r, x, fuel, fd, ff, v, p})
 
 static __attribute__((noinline)) void finish_trap(PARAMETERS)
 {
@@ -419,11 +516,45 @@ static __attribute__((noinline)) void finish_slow(PARAMETERS)
         TAIL finish_leave(FROM(g));                   \
     }
 
+#ifdef WASM_COVERAGE
+/* Counts how often each handler ran, for tests/fuzz/cover.py: a sequence's when its last
+ * instruction was reached. Lines are appended to the file that the environment names: count, name
+ * or number of the sequence. */
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { COVERAGE_SEQUENCES = 1 << 13 };
+static uint64_t op_ran[OP_COUNT], sequence_ran[COVERAGE_SEQUENCES];
+static const char *const op_names[OP_COUNT] = {
+#define OP(name, words, ...) #name,
+#include "interp/wasm/ops.def"
+#undef OP
+};
+
+static __attribute__((destructor)) void coverage_print(void)
+{
+    const char *path = getenv("WASM_COVERAGE_OUT");
+    FILE *file = path ? fopen(path, "a") : NULL;
+    for (size_t i = 0; file && i < OP_COUNT; i++)
+        fprintf(file, "%llu %s\n", (unsigned long long)op_ran[i], op_names[i]);
+    for (size_t i = 0; file && i < COVERAGE_SEQUENCES; i++)
+        fprintf(file, "%llu %zu\n", (unsigned long long)sequence_ran[i], i);
+    if (file)
+        fclose(file);
+}
+#define COVER_OP(name) op_ran[OP_##name]++
+#define COVER_SEQUENCE(number) sequence_ran[number]++
+#else
+#define COVER_OP(name) (void)0
+#define COVER_SEQUENCE(number) (void)0
+#endif
+
 #define OP(name, words, ...)                \
     static void run_##name(PARAMETERS)      \
     {                                       \
         struct wasm_regs g = REGS;          \
-        int step = body_##name(&g);         \
+        COVER_OP(name);                     \
+        int step = body_##name(&g, 0);      \
         FINISH(step)                        \
     }
 #include "interp/wasm/ops.def"
@@ -445,26 +576,32 @@ const wasm_handler HANDLERS[OP_COUNT] = {
 
 /* Sequences of sequences.def. Each instruction of one keeps its words, handler included, so that a
  * jump into the middle is as good as ever; only the first one's handler is another. */
-#define THEN(name)              \
-    if (step == STEP_NEXT)      \
-        step = body_##name(&g);
-#define ALSO2(a) THEN(a)
-#define ALSO3(a, ...) THEN(a) ALSO2(__VA_ARGS__)
-#define ALSO4(a, ...) THEN(a) ALSO3(__VA_ARGS__)
-#define ALSO5(a, ...) THEN(a) ALSO4(__VA_ARGS__)
-#define ALSO6(a, ...) THEN(a) ALSO5(__VA_ARGS__)
-#define ALSO7(a, ...) THEN(a) ALSO6(__VA_ARGS__)
-#define ALSO8(a, ...) THEN(a) ALSO7(__VA_ARGS__)
-#define ALSO9(a, ...) THEN(a) ALSO8(__VA_ARGS__)
-#define ALSO10(a, ...) THEN(a) ALSO9(__VA_ARGS__)
-#define ALSO11(a, ...) THEN(a) ALSO10(__VA_ARGS__)
-#define ALSO12(a, ...) THEN(a) ALSO11(__VA_ARGS__)
+#define THEN(at, name)              \
+    if (step == STEP_NEXT)          \
+        step = body_##name(&g, at);
+#define LAST(n, at, name)           \
+    if (step == STEP_NEXT) {        \
+        COVER_SEQUENCE(n);          \
+        step = body_##name(&g, at); \
+    }
+/* ALSOc: the instructions at `at` and behind, c of them and one before. */
+#define ALSO2(n, at, a) LAST(n, at, a)
+#define ALSO3(n, at, a, ...) THEN(at, a) ALSO2(n, at + 1, __VA_ARGS__)
+#define ALSO4(n, at, a, ...) THEN(at, a) ALSO3(n, at + 1, __VA_ARGS__)
+#define ALSO5(n, at, a, ...) THEN(at, a) ALSO4(n, at + 1, __VA_ARGS__)
+#define ALSO6(n, at, a, ...) THEN(at, a) ALSO5(n, at + 1, __VA_ARGS__)
+#define ALSO7(n, at, a, ...) THEN(at, a) ALSO6(n, at + 1, __VA_ARGS__)
+#define ALSO8(n, at, a, ...) THEN(at, a) ALSO7(n, at + 1, __VA_ARGS__)
+#define ALSO9(n, at, a, ...) THEN(at, a) ALSO8(n, at + 1, __VA_ARGS__)
+#define ALSO10(n, at, a, ...) THEN(at, a) ALSO9(n, at + 1, __VA_ARGS__)
+#define ALSO11(n, at, a, ...) THEN(at, a) ALSO10(n, at + 1, __VA_ARGS__)
+#define ALSO12(n, at, a, ...) THEN(at, a) ALSO11(n, at + 1, __VA_ARGS__)
 #define SEQUENCE(number, count, first, ...)    \
     static void sequence_##number(PARAMETERS)  \
     {                                          \
         struct wasm_regs g = REGS;             \
-        int step = body_##first(&g);           \
-        ALSO##count(__VA_ARGS__)               \
+        int step = body_##first(&g, 0);        \
+        ALSO##count(number, 1, __VA_ARGS__)    \
         FINISH(step)                           \
     }
 #include "interp/wasm/sequences.def"
@@ -515,6 +652,18 @@ static struct trie_slot {
 } trie[TRIE_SLOTS];
 static uint16_t trie_sequences[TRIE_SLOTS]; /* by node: number of the sequence that ends here + 1 */
 static const wasm_handler *one_handlers = wasm_handlers, *many_handlers = sequence_handlers;
+/* The instruction that is the `ordinal`th of the handler that `p` is entered with. */
+static const union wasm_word *instruction_at(const union wasm_word *p, uint32_t ordinal)
+{
+    for (size_t i = 0; ordinal > 0 && i < sizeof sequences / sizeof sequences[0]; i++)
+        if (many_handlers[i] == p->handler) {
+            for (uint32_t k = 0; k < ordinal; k++)
+                p += wasm_op_words[sequences[i].ops[k]];
+            break;
+        }
+    return p;
+}
+
 static pthread_once_t trie_once = PTHREAD_ONCE_INIT;
 
 static struct trie_slot *trie_at(uint32_t parent, uint16_t op)
@@ -610,7 +759,7 @@ void wasm_execute(struct wasm_thread *thread)
     if (sigsetjmp(jump, 0) == 0) {
         dispatch(thread);
     } else {
-        thread->saved.p = thread->fault_p;
+        thread->saved.p = instruction_at(thread->fault_start, thread->fault_ordinal);
         thread->saved.R = thread->fault_R;
         thread->saved.fuel = thread->fault_fuel;
         thread->trap = TRAP_MEMORY;

@@ -14,3 +14,8 @@ ifneq ($(WASM_PROFILE),)
 # Counts for bench/sequences.py.
 CFLAGS_interp/wasm := -DWASM_LOOP_DISPATCH=1 -DWASM_PROFILE
 endif
+ifneq ($(WASM_COVERAGE),)
+# Counts for tests/fuzz/cover.py.
+CFLAGS_interp/wasm/exec.c += -DWASM_COVERAGE
+CFLAGS_interp/wasm/exec_avx2.c += -DWASM_COVERAGE
+endif

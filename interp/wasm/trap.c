@@ -50,93 +50,69 @@ struct wasm_thread *wasm_fault_thread(struct wasm_thread *thread)
     return former;
 }
 
+#if WASM_FAULT_SITES
+/* Made by the linker: all entries of the section. */
+extern const struct wasm_fault_site __start_wasm_faults[], __stop_wasm_faults[];
+
 #if defined(__x86_64__)
-enum { REGISTERS = 16 };
-static uintptr_t machine_register(const ucontext_t *context, int index)
-{
-    /* The instruction and the frame come in rdi and rsi; a handler may have moved them. */
-    static const int order[REGISTERS] = {REG_RDI, REG_RAX, REG_RSI, REG_R10, REG_R11, REG_RDX,
-                                         REG_RCX, REG_RBX, REG_R8,  REG_R9,  REG_RBP, REG_R12,
-                                         REG_R13, REG_R14, REG_R15, REG_RSP};
-    return (uintptr_t)context->uc_mcontext.gregs[order[index]];
-}
-static int64_t fuel_register(const ucontext_t *context)
-{
-    return context->uc_mcontext.gregs[REG_R9];
-}
-static uintptr_t frame_register(const ucontext_t *context)
-{
-    return (uintptr_t)context->uc_mcontext.gregs[REG_RSI];
-}
 static uintptr_t program_counter(const ucontext_t *context)
 {
     return (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
 }
-#elif defined(__aarch64__)
-enum { REGISTERS = 31 };
-static uintptr_t machine_register(const ucontext_t *context, int index)
+static uintptr_t machine_register(const ucontext_t *context, const char *name)
 {
-    return (uintptr_t)context->uc_mcontext.regs[index];
+    static const struct {
+        char name[5];
+        uint8_t index;
+    } names[] = {{"%rax", REG_RAX}, {"%rbx", REG_RBX}, {"%rcx", REG_RCX}, {"%rdx", REG_RDX},
+                 {"%rsi", REG_RSI}, {"%rdi", REG_RDI}, {"%rbp", REG_RBP}, {"%r8", REG_R8},
+                 {"%r9", REG_R9},   {"%r10", REG_R10}, {"%r11", REG_R11}, {"%r12", REG_R12},
+                 {"%r13", REG_R13}, {"%r14", REG_R14}, {"%r15", REG_R15}};
+    size_t bytes = strcspn(name, " ");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strlen(names[i].name) == bytes && memcmp(names[i].name, name, bytes) == 0)
+            return (uintptr_t)context->uc_mcontext.gregs[names[i].index];
+    return 0;
 }
-static int64_t fuel_register(const ucontext_t *context)
-{
-    return (int64_t)context->uc_mcontext.regs[5];
-}
-static uintptr_t frame_register(const ucontext_t *context)
-{
-    return (uintptr_t)context->uc_mcontext.regs[1];
-}
+#else
 static uintptr_t program_counter(const ucontext_t *context)
 {
     return (uintptr_t)context->uc_mcontext.pc;
 }
-#else
-enum { REGISTERS = 0 };
-static uintptr_t machine_register(const ucontext_t *context, int index)
+static uintptr_t machine_register(const ucontext_t *context, const char *name)
 {
-    (void)context;
-    (void)index;
-    return 0;
-}
-static int64_t fuel_register(const ucontext_t *context)
-{
-    (void)context;
-    return 0;
-}
-static uintptr_t frame_register(const ucontext_t *context)
-{
-    (void)context;
-    return 0;
-}
-static uintptr_t program_counter(const ucontext_t *context)
-{
-    (void)context;
-    return 0;
+    unsigned index = 0; /* "x12" */
+    for (const char *p = name + 1; *p >= '0' && *p <= '9'; p++)
+        index = index * 10 + (unsigned)(*p - '0');
+    return (uintptr_t)context->uc_mcontext.regs[index % 31];
 }
 #endif
 
-/* The instruction that faulted. Handlers keep `p` in some register at the access, perhaps already
- * moved on by the instruction's length; its handler begins closest in front of the faulting
- * machine instruction. Guest code holds no lock when it faults, so this may take the module's. */
-static const union wasm_word *faulting_word(struct wasm_thread *thread, const ucontext_t *context)
+/* Notes where the guest stands; false when the fault is not one of a guest's access. */
+static bool note_fault(struct wasm_thread *thread, const ucontext_t *context)
 {
-    enum { ACCESS_WORDS = 2 };
-    const union wasm_word *best = NULL;
-    uintptr_t best_distance = UINTPTR_MAX, pc = program_counter(context);
-    for (int i = 0; i < REGISTERS; i++) {
-        const union wasm_word *p = (const union wasm_word *)machine_register(context, i);
-        for (unsigned back = 0; back <= ACCESS_WORDS; back += ACCESS_WORDS) {
-            if (!wasm_code_find(thread->instance->module, p - back))
-                continue;
-            uintptr_t distance = pc - (uintptr_t)(p - back)->handler;
-            if (distance < best_distance) {
-                best_distance = distance;
-                best = p - back;
-            }
-        }
+    uintptr_t pc = program_counter(context);
+    for (const struct wasm_fault_site *site = __start_wasm_faults; site < __stop_wasm_faults; site++) {
+        if ((uintptr_t)&site->access + (uintptr_t)(intptr_t)site->access != pc)
+            continue;
+        const char *start = site->registers, *frame = strchr(start, ' ') + 1;
+        const char *fuel = strchr(frame, ' ') + 1;
+        thread->fault_ordinal = site->ordinal;
+        thread->fault_start = (const union wasm_word *)machine_register(context, start);
+        thread->fault_R = (union wasm_value *)machine_register(context, frame);
+        thread->fault_fuel = (int64_t)machine_register(context, fuel);
+        return true;
     }
-    return best;
+    return false;
 }
+#else
+static bool note_fault(struct wasm_thread *thread, const ucontext_t *context)
+{
+    (void)thread;
+    (void)context;
+    return false;
+}
+#endif
 
 static void on_fault(int signal_number, siginfo_t *info, void *context)
 {
@@ -145,13 +121,8 @@ static void on_fault(int signal_number, siginfo_t *info, void *context)
     if (instance && !thread->in_host && thread->fault_jump && instance->memories[0] &&
         instance->memories[0]->guarded) {
         uintptr_t at = (uintptr_t)info->si_addr, base = (uintptr_t)instance->memories[0]->data;
-        if (at >= base && at - base < WASM_GUARD_BYTES) {
-            union wasm_value *frame = (union wasm_value *)frame_register(context);
-            thread->fault_p = faulting_word(thread, context);
-            thread->fault_R = frame;
-            thread->fault_fuel = fuel_register(context);
+        if (at >= base && at - base < WASM_GUARD_BYTES && note_fault(thread, context))
             siglongjmp(*thread->fault_jump, 1);
-        }
     }
     /* Not ours: as if we had never been here. */
     const struct sigaction *former = signal_number == SIGSEGV ? &former_segv : &former_bus;
@@ -184,7 +155,7 @@ bool wasm_fault_init(void)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     pthread_mutex_lock(&lock);
-    bool ok = REGISTERS > 0 && install(SIGSEGV, &former_segv) && install(SIGBUS, &former_bus);
+    bool ok = WASM_FAULT_SITES && install(SIGSEGV, &former_segv) && install(SIGBUS, &former_bus);
     pthread_mutex_unlock(&lock);
     return ok;
 }
