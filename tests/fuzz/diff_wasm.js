@@ -1,11 +1,13 @@
 // The other engine of diff_wasm.c: reads modules from standard input, prints a line of outcomes each.
 //     build/tests/fuzz/diff_wasm emit FIRST COUNT | node --stack-size=7000 diff_wasm.js FIRST
 'use strict';
+Error.stackTraceLimit = 0; // traces would take longer than the modules
 const input = require('fs').readFileSync(0);
 let seed = BigInt(process.argv[2] || 0);
 
 function trapClass(error) {
   const text = String(error.message);
+  if (error instanceof WebAssembly.Exception) return 'exception';
   if (error instanceof RangeError) return 'stack';
   if (text.includes('unreachable')) return 'unreachable';
   if (text.includes('memory access out of bounds')) return 'memory';
@@ -13,6 +15,7 @@ function trapClass(error) {
   if (text.includes('unrepresentable')) return 'number';
   if (text.includes('signature')) return 'call';
   if (text.includes('table') || text.includes('element segment')) return 'table';
+  if (text.includes('null value') || text.includes('dereferencing a null')) return 'null';
   return text;
 }
 
@@ -20,10 +23,23 @@ function hashWords(buffer) {
   const words = new Uint32Array(buffer);
   let hash = 0x811C9DC5 | 0;
   for (let i = 0; i < words.length; i++) {
-    hash = Math.imul(hash ^ words[i], 0x01000193);
+    const word = words[i];
+    if (word === 0) continue;
+    hash = Math.imul(hash ^ word ^ i, 0x01000193);
     hash ^= hash >>> 15;
   }
   return (hash >>> 0).toString(16).padStart(8, '0');
+}
+
+// What tests/fuzz/gen_module.h says about imports.
+function imports() {
+  return { h: {
+    f0: (x) => (3 * x + 1) | 0,
+    f1: (x, y) => y ^ BigInt(x >>> 0),
+    f2: (x) => (x & 1 ? x : null),
+    f3: () => {},
+    g: new WebAssembly.Global({ value: 'i32', mutable: true }, 7),
+  } };
 }
 
 function outcome(bytes) {
@@ -34,21 +50,25 @@ function outcome(bytes) {
     return ' refused: ' + error.message;
   }
   try {
-    instance = new WebAssembly.Instance(module, {});
+    instance = new WebAssembly.Instance(module, imports());
   } catch (error) {
-    return ' instantiate:trap';
+    return ' instantiate:' + (error instanceof WebAssembly.LinkError ? error.message : 'trap');
   }
-  let line = '';
+  let line = '', memories = '';
   for (const { name, kind } of WebAssembly.Module.exports(module)) {
-    if (kind !== 'function') continue;
+    if (kind === 'memory') continue;
     try {
       line += ' ' + BigInt.asUintN(64, instance.exports[name]()).toString(16).padStart(16, '0');
     } catch (error) {
       line += ' ' + trapClass(error);
     }
   }
-  const { buffer } = instance.exports.m;
-  return line + ' m' + buffer.byteLength / 65536 + ':' + hashWords(buffer);
+  for (const { name, kind } of WebAssembly.Module.exports(module)) {
+    if (kind !== 'memory') continue;
+    const { buffer } = instance.exports[name];
+    memories += ' m' + buffer.byteLength / 65536 + ':' + hashWords(buffer);
+  }
+  return line + memories;
 }
 
 const lines = [];

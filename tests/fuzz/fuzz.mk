@@ -17,7 +17,11 @@ FUZZ_SECONDS ?= 600
 FUZZ_OPTIONS ?= -timeout=10 -rss_limit_mb=2048 -max_len=65536
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # Further objects of tests/fuzz that a target is linked with.
-FUZZ_OBJECTS_wasmgen := gen_module outcome
+# outcome.c stands between the translator and the choice of sequences.
+GEN_LDFLAGS := -Wl,--wrap=wasm_sequence_handler
+FUZZ_LDFLAGS_wasmgen := $(GEN_LDFLAGS)
+GEN_OBJECTS := gen_module gen_code gen_shape gen_names outcome
+FUZZ_OBJECTS_wasmgen := $(GEN_OBJECTS)
 fuzz_objects = $(BUILD)/obj/tests/fuzz/fuzz_$(1).o $(FUZZ_OBJECTS_$(1):%=$(BUILD)/obj/tests/fuzz/%.o)
 fuzz_links = $(subst links: ,,$(shell grep -om1 'links: [a-z0-9/_]*' tests/fuzz/fuzz_$(1).c))
 
@@ -31,12 +35,12 @@ $(BUILD)/obj/tests/fuzz/replay_$(1).o: tests/fuzz/replay.c
 $(BUILD)/tests/fuzz/replay_$(1): $(call fuzz_objects,$(1)) $(BUILD)/obj/tests/fuzz/replay_$(1).o $(call libraries,$(2))
 	@mkdir -p $$(@D)
 	@echo "  LD    $$@"
-	@$$(CC) $$(LDFLAGS) $$(filter %.o,$$^) -Wl,--start-group $(call libraries,$(2)) -Wl,--end-group -fopenmp $$(LDLIBS) -o $$@
+	@$$(CC) $$(LDFLAGS) $(FUZZ_LDFLAGS_$(1)) $$(filter %.o,$$^) -Wl,--start-group $(call libraries,$(2)) -Wl,--end-group -fopenmp $$(LDLIBS) -o $$@
 
 $(BUILD)/tests/fuzz/run_$(1): $(call fuzz_objects,$(1)) $(call libraries,$(2))
 	@mkdir -p $$(@D)
 	@echo "  LD    $$@"
-	@$$(CC) $$(LDFLAGS) -fsanitize=fuzzer $$(filter %.o,$$^) -Wl,--start-group $(call libraries,$(2)) -Wl,--end-group $$(LDLIBS) -o $$@
+	@$$(CC) $$(LDFLAGS) $(FUZZ_LDFLAGS_$(1)) -fsanitize=fuzzer $$(filter %.o,$$^) -Wl,--start-group $(call libraries,$(2)) -Wl,--end-group $$(LDLIBS) -o $$@
 
 .PHONY: fuzz-$(1)
 fuzz-$(1):
@@ -51,16 +55,19 @@ TEST_PROGRAMS += $(foreach name,$(FUZZ_NAMES),$(BUILD)/tests/fuzz/replay_$(name)
 .PHONY: fuzz
 fuzz: $(addprefix fuzz-,$(FUZZ_NAMES))
 
-# Generated WebAssembly modules against node: `make diff-wasm` compares DIFF_COUNT of them from seed
-# DIFF_FIRST on; the unit run repeats the seeds of tests/vectors/wasm_diff.txt without node.
-DIFF_FIRST ?= 1000000
-DIFF_COUNT ?= 100000
-$(BUILD)/tests/fuzz/diff_wasm: $(BUILD)/obj/tests/fuzz/diff_wasm.o $(BUILD)/obj/tests/fuzz/gen_module.o $(BUILD)/obj/tests/fuzz/outcome.o $(call libraries,interp/wasm)
+# Generated WebAssembly modules against V8: `make diff-wasm NODE=.../node` compares DIFF_COUNT of them
+# from seed DIFF_FIRST on, for DIFF_SECONDS at most (0: no limit), and can go on where it stopped; see
+# diff_wasm.sh. The unit run repeats the seeds of tests/vectors/wasm_diff.txt without node.
+# What the modules reach of the interpreter: cover.py.
+DIFF_FIRST ?= 0
+DIFF_COUNT ?= 1000000
+DIFF_SECONDS ?= 0
+$(BUILD)/tests/fuzz/diff_wasm: $(BUILD)/obj/tests/fuzz/diff_wasm.o $(GEN_OBJECTS:%=$(BUILD)/obj/tests/fuzz/%.o) $(call libraries,interp/wasm)
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(call libraries,interp/wasm) -Wl,--end-group $(LDLIBS) -o $@
+	@$(CC) $(LDFLAGS) $(GEN_LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(call libraries,interp/wasm) -Wl,--end-group $(LDLIBS) -o $@
 TEST_PROGRAMS += $(BUILD)/tests/fuzz/diff_wasm
 
 .PHONY: diff-wasm
 diff-wasm: $(BUILD)/tests/fuzz/diff_wasm
-	sh tests/fuzz/diff_wasm.sh $< $(DIFF_FIRST) $(DIFF_COUNT)
+	sh tests/fuzz/diff_wasm.sh $< $(DIFF_FIRST) $(DIFF_COUNT) $(DIFF_SECONDS)
