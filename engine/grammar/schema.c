@@ -1,11 +1,16 @@
 /* JSON Schema to grammars. Supported: type, enum, const, string lengths, pattern and common
- * formats, numeric bounds, items and prefixItems with counts, properties, required,
- * additionalProperties and counts, $ref within the document, anyOf, oneOf (as anyOf), allOf of one.
- * Other keywords do not constrain.
+ * formats, numeric bounds, multipleOf (whole numbers to 500, powers of ten below 1), items and
+ * prefixItems with counts, properties, required, additionalProperties and counts,
+ * patternProperties, propertyNames, $ref within the document (also to $anchor and $id, and with
+ * keywords beside it), anyOf, oneOf (as anyOf), allOf (merged: see schema_merge.h), not of a type
+ * or where enum names the values. Other keywords do not constrain (contains, uniqueItems,
+ * if, dependent..., unevaluated...), nor do lengths beside a pattern or format.
  *
- * Two habits are stricter than the standard, because a model writes better so: properties come in
- * the schema's order, and an object that lists properties has no others unless additionalProperties
- * says so. */
+ * Some habits are stricter than the standard, because a model writes better so: properties come in
+ * the schema's order; an object that lists properties has no others unless additionalProperties
+ * says so, an array with prefixItems no further items unless items says so; properties and items
+ * without a type mean an object and an array; formats are checked; numbers that must be whole are
+ * written without a fraction. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,15 +18,23 @@
 
 #include "engine/base/vec.h"
 #include "engine/grammar/ast.h"
+#include "engine/grammar/schema_merge.h"
 
 #define SOURCE_BYTES_MAX ((size_t)16 << 20)
 #define SCHEMA_DEPTH_MAX 120
 #define COUNT_MAX        1000000000u
+#define MERGES_MAX       10000u
+#define MERGED_BYTES_MAX ((size_t)16 << 20)
+#define CHECKS_MAX       1000000u
 
 struct schema {
     struct ast *ast;
     const json_t *root;
-    struct map refs; /* "#/..." to rule index + 1 */
+    struct map refs;     /* $ref, or the text of a schema with allOf, to rule index + 1 */
+    struct map names;    /* $id and $anchor to json_t */
+    unsigned merges;     /* so far: they bound the work */
+    size_t merged_bytes; /* of texts in refs */
+    unsigned checks;     /* left for comparisons of values with schemas */
     struct report *report;
     enum err err;
     unsigned depth;
@@ -191,15 +204,96 @@ static bool bound_of(struct schema *s, const json_t *schema, const char *inclusi
     return any;
 }
 
-#define WHOLE_MAX 1e17
+#define WHOLE_MAX    1e17
+#define STEP_MAX     500
+#define MULTIPLES_MAX 1000
+
+/* Digits whose number is a multiple of `step`: a rule per remainder. */
+static uint32_t multiples(struct schema *s, uint32_t step, bool zero, bool negative)
+{
+    uint32_t rules[STEP_MAX];
+    for (uint32_t rest = 0; rest < step; rest++)
+        rules[rest] = ast_new_rule(s->ast, "multiple");
+    if (s->ast->err != ERR_OK)
+        return AST_NONE;
+    uint32_t first = ast_list(s->ast, AST_ALT);
+    for (uint32_t rest = 0; rest < step; rest++) {
+        uint32_t list = ast_list(s->ast, AST_ALT);
+        if (rest == 0)
+            ast_add(s->ast, list, ast_empty(s->ast));
+        for (uint32_t d = 0; d < 10; d++)
+            ast_add(s->ast, list,
+                    ast_seq2(s->ast, digit(s, (char)('0' + d), (char)('0' + d)),
+                             ast_ref(s->ast, rules[(rest * 10 + d) % step])));
+        ast_define(s->ast, rules[rest], list);
+    }
+    for (uint32_t d = 1; d < 10; d++)
+        ast_add(s->ast, first,
+                ast_seq2(s->ast, digit(s, (char)('0' + d), (char)('0' + d)),
+                         ast_ref(s->ast, rules[d % step])));
+    uint32_t node = negative ? ast_seq2(s->ast,
+                                        ast_repeat(s->ast, ast_text(s->ast, "-"), 0, 1), first)
+                             : first;
+    if (!zero)
+        return node;
+    uint32_t list = ast_list(s->ast, AST_ALT);
+    ast_add(s->ast, list, ast_text(s->ast, "0"));
+    ast_add(s->ast, list, node);
+    return list;
+}
+
+/* Whole multiples of `step` between the bounds; AST_NONE without an error: neither few enough to
+ * write them all nor bounded by zero or not at all. */
+static uint32_t stepped(struct schema *s, uint32_t step, int64_t low, int64_t high)
+{
+    if (high == INT64_MAX && (low == INT64_MIN || low == 0 || low == 1))
+        return multiples(s, step, low != 1, low == INT64_MIN);
+    if (low == INT64_MIN || high == INT64_MAX || (high - low) / step > MULTIPLES_MAX)
+        return AST_NONE;
+    uint32_t list = ast_list(s->ast, AST_ALT);
+    int64_t at = low - low % (int64_t)step;
+    for (at += at < low ? (int64_t)step : 0; at <= high; at += step) {
+        char text[24];
+        (void)snprintf(text, sizeof text, "%lld", (long long)at);
+        ast_add(s->ast, list, ast_text(s->ast, text));
+    }
+    return list;
+}
+
+/* How many digits may follow the point when numbers are multiples of `step`: AST_INFINITE when that
+ * does not tell. */
+static uint32_t decimals_of(double step)
+{
+    double power = 1;
+    for (uint32_t k = 0; k <= 12; k++, power *= 10)
+        if (fabs(step * power - 1) < 1e-9)
+            return k;
+    return AST_INFINITE;
+}
 
 static uint32_t number_of(struct schema *s, const json_t *schema, bool integer)
 {
-    double low = 0, high = 0;
+    double low = 0, high = 0, step = 0;
     bool low_out, high_out;
+    const json_t *multiple = json_object_get(schema, "multipleOf");
+    if (multiple) {
+        step = json_is_number(multiple) ? json_number_value(multiple) : 0;
+        if (!(step > 0))
+            return failed(s, ERR_INVALID, "this must be a number above 0", "multipleOf");
+        if (step == floor(step))
+            integer = true;
+    }
+    uint32_t decimals = multiple ? decimals_of(step) : AST_INFINITE;
     bool has_low = bound_of(s, schema, "minimum", "exclusiveMinimum", true, &low, &low_out);
     bool has_high = bound_of(s, schema, "maximum", "exclusiveMaximum", false, &high, &high_out);
-    if (!has_low && !has_high)
+    if (!has_low && !has_high && !integer && decimals != AST_INFINITE)
+        return ast_seq2(
+            s->ast, ast_json_integer(s->ast),
+            ast_repeat(s->ast,
+                       ast_seq2(s->ast, ast_text(s->ast, "."),
+                                ast_repeat(s->ast, digit(s, '0', '9'), 1, decimals)),
+                       0, 1));
+    if (!has_low && !has_high && !(integer && multiple))
         return integer ? ast_json_integer(s->ast) : ast_json_number(s->ast);
     if ((has_low && !(fabs(low) <= WHOLE_MAX)) || (has_high && !(fabs(high) <= WHOLE_MAX)))
         return failed(s, ERR_UNSUPPORTED, "bounds of numbers beyond 1e17 are not supported", NULL);
@@ -208,7 +302,12 @@ static uint32_t number_of(struct schema *s, const json_t *schema, bool integer)
         from = (int64_t)ceil(low) + (low_out && low == ceil(low) ? 1 : 0);
     if (has_high)
         to = (int64_t)floor(high) - (high_out && high == floor(high) ? 1 : 0);
-    uint32_t whole = integers(s, from, to);
+    if (integer && step > 1 && step <= STEP_MAX && from <= to) {
+        uint32_t node = stepped(s, (uint32_t)step, from, to);
+        if (node != AST_NONE || s->ast->err != ERR_OK)
+            return node;
+    }
+    uint32_t whole = !has_low && !has_high ? ast_json_integer(s->ast) : integers(s, from, to);
     if (integer)
         return whole;
     /* n.f lies in [n, n + 1), -n.f in (-n - 1, -n]: only integer parts all of whose fractions are
@@ -224,7 +323,7 @@ static uint32_t number_of(struct schema *s, const json_t *schema, bool integer)
     ast_add(s->ast, list, whole);
     ast_add(s->ast, list,
             ast_seq3(s->ast, parts, ast_text(s->ast, "."),
-                     ast_repeat(s->ast, digit(s, '0', '9'), 1, AST_INFINITE)));
+                     ast_repeat(s->ast, digit(s, '0', '9'), 1, decimals)));
     return list;
 }
 
@@ -543,6 +642,37 @@ static uint32_t make_tails(struct schema *s, struct object *o)
     return s->err == ERR_OK && s->ast->err == ERR_OK ? o->tails[0] : AST_NONE;
 }
 
+/* A property that "properties" does not list. Keys that a pattern describes are not told apart from
+ * others, nor several patterns from each other: any of their values will do. */
+static uint32_t further_member(struct schema *s, const struct object *o, json_t *patterns,
+                               const json_t *key_schema, const json_t *additional)
+{
+    uint32_t list = ast_list(s->ast, AST_ALT);
+    const char *pattern;
+    json_t *value;
+    json_object_foreach(patterns, pattern, value)
+    {
+        uint32_t key = quoted(s, pattern_of(s, pattern));
+        ast_add(s->ast, list, pair(s, key, value_of(s, value)));
+    }
+    if (!o->more)
+        return list;
+    uint32_t key;
+    if (key_schema && o->names.count == 0) {
+        json_t *string = json_pack("{s:s}", "type", "string");
+        json_t *both = string ? schema_both(string, key_schema) : NULL;
+        key = both ? value_of(s, both) : failed(s, ERR_MEMORY, "out of memory", NULL);
+        json_decref(both);
+        json_decref(string);
+    } else {
+        key = o->names.count > 0 ? quoted(s, other_key(s, &o->names, 0)) : ast_json_string(s->ast);
+    }
+    ast_add(s->ast, list,
+            pair(s, key,
+                 json_is_object(additional) ? value_of(s, additional) : ast_json_value(s->ast)));
+    return list;
+}
+
 #define COUNTED_PROPERTIES_MAX 100
 
 static uint32_t object_of(struct schema *s, const json_t *schema)
@@ -550,6 +680,8 @@ static uint32_t object_of(struct schema *s, const json_t *schema)
     json_t *properties = json_object_get(schema, "properties");
     const json_t *required = json_object_get(schema, "required");
     const json_t *additional = json_object_get(schema, "additionalProperties");
+    const json_t *key_schema = json_object_get(schema, "propertyNames");
+    json_t *patterns = json_object_get(schema, "patternProperties");
     struct object o = {.other = AST_NONE};
     uint32_t node = AST_NONE;
     size_t i;
@@ -564,7 +696,8 @@ static uint32_t object_of(struct schema *s, const json_t *schema)
     if (o.max < o.min)
         return nothing(s);
     o.counts = o.min > 0 || o.max != AST_INFINITE;
-    o.more = additional ? !json_is_false(additional) : json_object_size(properties) == 0;
+    o.more = additional ? !json_is_false(additional)
+                        : json_object_size(properties) == 0 && json_object_size(patterns) == 0;
     size_t count = json_object_size(properties) + json_array_size(required);
     o.pairs = mem_calloc(NULL, count + 1, sizeof *o.pairs);
     o.required = mem_calloc(NULL, count + 1, sizeof *o.required);
@@ -604,14 +737,10 @@ static uint32_t object_of(struct schema *s, const json_t *schema)
     }
     if (ok && o.counts && o.names.count > COUNTED_PROPERTIES_MAX)
         (void)failed(s, ERR_LIMIT, "counts of more than 100 properties are not supported", NULL);
-    if (ok && s->err == ERR_OK && o.more) {
+    if (ok && s->err == ERR_OK && (o.more || json_object_size(patterns) > 0)) {
         o.other = ast_new_rule(s->ast, "member");
-        ast_define(
-            s->ast, o.other,
-            pair(s,
-                 o.names.count > 0 ? quoted(s, other_key(s, &o.names, 0)) : ast_json_string(s->ast),
-                 additional && json_is_object(additional) ? value_of(s, additional)
-                                                          : ast_json_value(s->ast)));
+        ast_define(s->ast, o.other, further_member(s, &o, patterns, key_schema, additional));
+        o.more = true;
     }
     o.width = o.counts ? o.names.count + 1 : 2;
     o.tails = mem_calloc(NULL, (o.names.count + 1) * o.width + o.width, sizeof *o.tails);
@@ -654,51 +783,37 @@ static uint32_t type_of(struct schema *s, const json_t *schema, const char *type
     return failed(s, ERR_INVALID, "there is no such type", type);
 }
 
-/* Without a type, keywords that only one type knows tell it. */
-static const char *guess_type(const json_t *schema)
+/* Without a type any value will do, within what keywords say about values of their type. Only
+ * properties and items tell that an object or an array is wanted. */
+static uint32_t untyped(struct schema *s, const json_t *schema)
 {
-    static const char *const keys[][2] = {
-        {"properties", "object"},       {"additionalProperties", "object"},
-        {"required", "object"},         {"minProperties", "object"},
-        {"maxProperties", "object"},    {"items", "array"},
-        {"prefixItems", "array"},       {"minItems", "array"},
-        {"maxItems", "array"},          {"pattern", "string"},
-        {"minLength", "string"},        {"maxLength", "string"},
-        {"format", "string"},           {"minimum", "number"},
-        {"maximum", "number"},          {"exclusiveMinimum", "number"},
-        {"exclusiveMaximum", "number"},
+    static const char *const types[] = {"string", "number", "array", "object", "boolean", "null"};
+    static const char *const keys[][8] = {
+        {"pattern", "minLength", "maxLength", "format"},
+        {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
+        {"minItems", "maxItems"},
+        {"required", "minProperties", "maxProperties", "patternProperties", "propertyNames"},
     };
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (json_object_get(schema, keys[i][0]))
-            return keys[i][1];
-    return NULL;
-}
-
-/* What a JSON pointer behind "#" leads to; NULL: nowhere. */
-static const json_t *resolve(const json_t *root, const char *path)
-{
-    const json_t *at = root;
-    char key[300];
-    while (*path == '/' && at) {
-        size_t bytes = 0;
-        for (path++; *path && *path != '/' && bytes + 1 < sizeof key; path++) {
-            char c = *path;
-            unsigned hex;
-            if (c == '~' && (path[1] == '0' || path[1] == '1'))
-                c = *++path == '0' ? '~' : '/';
-            else if (c == '%' && sscanf(path + 1, "%2x", &hex) == 1 && path[1] && path[2]) {
-                c = (char)hex;
-                path += 2;
-            }
-            key[bytes++] = c;
-        }
-        key[bytes] = '\0';
-        if (json_is_array(at))
-            at = json_array_get(at, strtoul(key, NULL, 10));
-        else
-            at = json_object_get(at, key);
+    bool object = json_object_get(schema, "properties") ||
+                  json_object_get(schema, "additionalProperties");
+    bool array = json_object_get(schema, "items") || json_object_get(schema, "prefixItems");
+    uint32_t list = ast_list(s->ast, AST_ALT);
+    if (object || array) {
+        if (object)
+            ast_add(s->ast, list, type_of(s, schema, "object"));
+        if (array)
+            ast_add(s->ast, list, type_of(s, schema, "array"));
+        return list;
     }
-    return *path ? NULL : at;
+    bool any = false;
+    for (size_t type = 0; type < 4; type++)
+        for (size_t i = 0; i < 8 && keys[type][i]; i++)
+            any |= json_object_get(schema, keys[type][i]) != NULL;
+    if (!any)
+        return ast_json_value(s->ast);
+    for (size_t type = 0; type < 6; type++)
+        ast_add(s->ast, list, type_of(s, schema, types[type]));
+    return list;
 }
 
 static uint32_t ref_of(struct schema *s, const char *ref)
@@ -706,7 +821,7 @@ static uint32_t ref_of(struct schema *s, const char *ref)
     uintptr_t known = (uintptr_t)map_find(&s->refs, ref, strlen(ref));
     if (known)
         return ast_ref(s->ast, (uint32_t)known - 1);
-    const json_t *target = ref[0] == '#' ? resolve(s->root, ref + 1) : NULL;
+    const json_t *target = schema_resolve(s->root, &s->names, ref);
     if (!target)
         return failed(s, ref[0] == '#' ? ERR_INVALID : ERR_UNSUPPORTED,
                       "this $ref leads nowhere in the document", ref);
@@ -719,44 +834,179 @@ static uint32_t ref_of(struct schema *s, const char *ref)
     return ast_ref(s->ast, rule);
 }
 
-static uint32_t any_of(struct schema *s, const json_t *list)
+static json_t *shared(const json_t *value)
+{
+    return json_incref((json_t *)(uintptr_t)value);
+}
+
+/* The schema without allOf and $ref, merged with what they say. A new reference; NULL: failed. */
+static json_t *flat(struct schema *s, const json_t *schema, unsigned depth)
+{
+    const json_t *parts = json_object_get(schema, "allOf");
+    const char *ref = json_string_value(json_object_get(schema, "$ref"));
+    if (!ref && !parts)
+        return shared(schema);
+    if (depth > SCHEMA_DEPTH_MAX || s->merges++ > MERGES_MAX) {
+        (void)failed(s, ERR_LIMIT, "allOf and $ref are too many to be merged, or never end", NULL);
+        return NULL;
+    }
+    json_t *merged = json_copy((json_t *)(uintptr_t)schema);
+    (void)json_object_del(merged, "allOf");
+    (void)json_object_del(merged, "$ref");
+    size_t count = json_array_size(parts);
+    for (size_t i = ref ? 0 : 1; i <= count && merged; i++) {
+        const json_t *part =
+            i == 0 ? schema_resolve(s->root, &s->names, ref) : json_array_get(parts, i - 1);
+        const char *unsupported = NULL;
+        json_t *one = NULL, *both = NULL;
+        if (!part)
+            (void)failed(s, ref[0] == '#' ? ERR_INVALID : ERR_UNSUPPORTED,
+                         "this $ref leads nowhere in the document", ref);
+        else if (!json_is_object(part) && !json_is_boolean(part))
+            (void)failed(s, ERR_INVALID, "a schema must be an object or a boolean", NULL);
+        else
+            one = flat(s, part, depth + 1);
+        if (one) {
+            both = schema_merge(merged, one, &unsupported);
+            if (!both)
+                (void)failed(s, unsupported ? ERR_UNSUPPORTED : ERR_MEMORY,
+                             unsupported ? "schemas with different values of this cannot be merged"
+                                         : "out of memory",
+                             unsupported);
+        }
+        json_decref(one);
+        json_decref(merged);
+        merged = both;
+    }
+    return merged;
+}
+
+/* A schema with allOf, or $ref and others, becomes a rule that is remembered by its text, so that
+ * recursive ones end. */
+static uint32_t merged_of(struct schema *s, const json_t *schema)
+{
+    char *text = json_dumps(schema, JSON_COMPACT | JSON_ENCODE_ANY);
+    size_t bytes = text ? strlen(text) : 0;
+    uintptr_t known = text ? (uintptr_t)map_find(&s->refs, text, bytes) : 0;
+    uint32_t rule = AST_NONE;
+    s->merged_bytes += bytes;
+    if (!text)
+        return failed(s, ERR_MEMORY, "out of memory", NULL);
+    if (known) {
+        rule = (uint32_t)known - 1;
+    } else if (s->merged_bytes > MERGED_BYTES_MAX) {
+        (void)failed(s, ERR_LIMIT, "allOf makes schemas that are too long", NULL);
+    } else if ((rule = ast_new_rule(s->ast, "merged")) != AST_NONE) {
+        if (!map_set(&s->refs, text, bytes, (void *)(uintptr_t)((size_t)rule + 1))) {
+            rule = failed(s, ERR_MEMORY, "out of memory", NULL);
+        } else {
+            json_t *merged = flat(s, schema, 0);
+            if (merged)
+                ast_define(s->ast, rule, value_of(s, merged));
+            json_decref(merged);
+        }
+    }
+    free(text);
+    return rule == AST_NONE || s->err != ERR_OK ? AST_NONE : ast_ref(s->ast, rule);
+}
+
+/* What both allow. */
+static uint32_t both_of(struct schema *s, const json_t *a, const json_t *b)
+{
+    json_t *both = schema_both(a, b);
+    uint32_t node = both ? value_of(s, both) : failed(s, ERR_MEMORY, "out of memory", NULL);
+    json_decref(both);
+    return node;
+}
+
+/* Each choice with the keywords beside it. */
+static uint32_t any_of(struct schema *s, const json_t *schema, const char *key)
 {
     uint32_t node = ast_list(s->ast, AST_ALT);
+    bool alone = !schema_constrains(schema, key);
+    json_t *rest = alone ? json_true() : json_copy((json_t *)(uintptr_t)schema);
     size_t i;
     json_t *one;
-    json_array_foreach(list, i, one)
+    if (!alone)
+        (void)json_object_del(rest, key);
+    json_array_foreach(json_object_get(schema, key), i, one)
     {
-        ast_add(s->ast, node, value_of(s, one));
+        if (s->err == ERR_OK)
+            ast_add(s->ast, node, alone ? value_of(s, one) : both_of(s, rest, one));
     }
+    json_decref(rest);
     return node;
+}
+
+/* One of the values that the other keywords allow. */
+static uint32_t values_of(struct schema *s, const json_t *schema)
+{
+    const json_t *values = json_object_get(schema, "enum"), *only = json_object_get(schema, "const");
+    uint32_t list = ast_list(s->ast, AST_ALT);
+    struct schema_check check = {s->root, &s->names, s->checks, false};
+    size_t count = only ? 1 : json_array_size(values);
+    for (size_t i = 0; i < count && s->err == ERR_OK && s->ast->err == ERR_OK; i++) {
+        const json_t *value = only ? only : json_array_get(values, i);
+        if (schema_allows(&check, schema, value, 0))
+            ast_add(s->ast, list, literal(s, value));
+    }
+    s->checks = check.budget;
+    return list;
+}
+
+/* `not` of nothing but types: the schema with the types that are left. False when it is another. */
+static bool without_types(struct schema *s, const json_t *schema, uint32_t *node)
+{
+    static const char *const types[] = {"string", "number", "array", "object", "boolean", "null"};
+    const json_t *what = json_object_get(schema, "not"), *named = json_object_get(what, "type"), *one;
+    if (json_is_true(what) || (json_is_object(what) && !schema_constrains(what, ""))) {
+        *node = nothing(s);
+        return true;
+    }
+    if (!named || schema_constrains(what, "type"))
+        return false;
+    json_t *left = json_array();
+    for (size_t i = 0; i < 6; i++) {
+        bool there = false;
+        for (size_t k = 0; k < (json_is_array(named) ? json_array_size(named) : 1); k++) {
+            one = json_is_array(named) ? json_array_get(named, k) : named;
+            const char *name = json_is_string(one) ? json_string_value(one) : "";
+            if (strcmp(name, "integer") == 0) { /* fractions are left: not said by types */
+                json_decref(left);
+                return false;
+            }
+            there |= strcmp(name, types[i]) == 0;
+        }
+        if (!there)
+            (void)json_array_append_new(left, json_string(types[i]));
+    }
+    json_t *rest = json_copy((json_t *)(uintptr_t)schema);
+    json_t *limit = json_pack("{s:o}", "type", left);
+    (void)json_object_del(rest, "not");
+    *node = both_of(s, rest, limit);
+    json_decref(rest);
+    json_decref(limit);
+    return true;
 }
 
 static uint32_t object_schema(struct schema *s, const json_t *schema)
 {
     const json_t *value = json_object_get(schema, "$ref");
+    uint32_t node;
     size_t i;
     json_t *one;
-    if (json_is_string(value))
+    if (json_is_string(value) && !schema_constrains(schema, "$ref"))
         return ref_of(s, json_string_value(value));
-    if ((value = json_object_get(schema, "const")))
-        return literal(s, value);
-    if ((value = json_object_get(schema, "enum"))) {
-        uint32_t list = ast_list(s->ast, AST_ALT);
-        json_array_foreach(value, i, one)
-        {
-            ast_add(s->ast, list, literal(s, one));
-        }
-        return list;
-    }
-    if (json_is_array(value = json_object_get(schema, "anyOf")) ||
-        json_is_array(value = json_object_get(schema, "oneOf")))
-        return any_of(s, value);
-    if (json_is_array(value = json_object_get(schema, "allOf"))) {
-        if (json_array_size(value) == 1)
-            return value_of(s, json_array_get(value, 0));
-        return failed(s, ERR_UNSUPPORTED, "allOf with multiple schemas is not fully supported",
-                      NULL);
-    }
+    if (json_is_string(value) || json_is_array(json_object_get(schema, "allOf")))
+        return merged_of(s, schema);
+    if (json_object_get(schema, "const") || json_object_get(schema, "enum"))
+        return values_of(s, schema);
+    if (json_is_array(json_object_get(schema, "anyOf")))
+        return any_of(s, schema, "anyOf");
+    if (json_is_array(json_object_get(schema, "oneOf")))
+        return any_of(s, schema, "oneOf");
+    if (json_object_get(schema, "not") && without_types(s, schema, &node))
+        return node;
     value = json_object_get(schema, "type");
     if (json_is_array(value)) {
         uint32_t list = ast_list(s->ast, AST_ALT);
@@ -769,8 +1019,8 @@ static uint32_t object_schema(struct schema *s, const json_t *schema)
         }
         return list;
     }
-    const char *type = json_is_string(value) ? json_string_value(value) : guess_type(schema);
-    return type ? type_of(s, schema, type) : ast_json_value(s->ast);
+    return json_is_string(value) ? type_of(s, schema, json_string_value(value))
+                                 : untyped(s, schema);
 }
 
 /* Depth is bounded here; every recursion over schemas passes by. */
@@ -805,14 +1055,19 @@ enum err gram_from_json_schema(const char *text, size_t bytes, struct gram **gra
         return err_set(report, ERR_INVALID, "JSON Schema, line %d, column %d: %s", where.line,
                        where.column, where.text);
     ast_init(&ast, report);
-    struct schema s = {.ast = &ast, .root = root, .report = report};
+    struct schema s = {.ast = &ast, .root = root, .report = report, .checks = CHECKS_MAX};
     map_init(&s.refs, NULL);
+    map_init(&s.names, NULL);
     uint32_t rule = ast_rule(&ast, "root", 4);
-    ast_define(&ast, rule, value_of(&s, root));
+    if (schema_index(root, &s.names))
+        ast_define(&ast, rule, value_of(&s, root));
+    else
+        (void)failed(&s, ERR_MEMORY, "out of memory", NULL);
     enum err err = s.err != ERR_OK ? s.err : ast.err;
     if (err == ERR_OK)
         err = gram_compile(&ast, gram, report);
     map_deinit(&s.refs);
+    map_deinit(&s.names);
     ast_deinit(&ast);
     json_decref(root);
     return err;

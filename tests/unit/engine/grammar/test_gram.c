@@ -299,6 +299,45 @@ static void schemas_take(void **state)
          {"{\"next\":null}", "{\"next\":{\"next\":{\"next\":null}}}"},
          {"{}", "{\"next\":1}"}},
         {"{\"allOf\":[{\"type\":\"null\"}]}", {"null"}, {"1"}},
+        {"{\"allOf\":[{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}},"
+         "\"required\":[\"a\"]},{\"properties\":{\"a\":{\"minimum\":5},\"b\":{\"type\":\"null\"}}}]}",
+         {"{\"a\":5}", "{\"a\":7,\"b\":null}"},
+         {"{\"a\":4}", "{\"b\":null}", "{\"a\":7,\"b\":1}"}},
+        {"{\"$defs\":{\"n\":{\"type\":\"object\",\"properties\":{\"v\":{},\"next\":{\"$ref\":\"#/$defs/"
+         "n\"}}}},\"allOf\":[{\"$ref\":\"#/$defs/n\"},{\"properties\":{\"next\":{\"$ref\":\"#\"},"
+         "\"v\":{\"type\":\"integer\"}}}]}",
+         {"{\"v\":1}", "{\"v\":1,\"next\":{\"v\":2,\"next\":{}}}"},
+         {"{\"v\":null}", "{\"v\":1,\"next\":{\"v\":null}}"}},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{}},\"anyOf\":[{\"required\":[\"a\"]},"
+         "{\"required\":[\"b\"]}]}",
+         {"{\"a\":1}", "{\"b\":1}", "{\"a\":1,\"b\":2}"},
+         {"{}", "{\"c\":1}"}},
+        {"{\"type\":\"integer\",\"multipleOf\":7}",
+         {"0", "-14", "700000007", "21"},
+         {"1", "13", "07", "-"}},
+        {"{\"type\":\"integer\",\"multipleOf\":25,\"minimum\":-30,\"exclusiveMaximum\":50}",
+         {"-25", "0", "25"},
+         {"-50", "50", "1"}},
+        {"{\"type\":\"number\",\"multipleOf\":0.01,\"minimum\":0}",
+         {"0", "3.5", "12.34"},
+         {"1.234", "-1"}},
+        {"{\"enum\":[1,\"a\",\"abc\",null],\"type\":[\"string\",\"integer\"],\"maxLength\":2,"
+         "\"not\":{\"const\":1}}",
+         {"\"a\""},
+         {"1", "\"abc\"", "null"}},
+        {"{\"not\":{\"type\":[\"string\",\"object\"]}}", {"1", "[\"a\"]"}, {"\"a\"", "{}"}},
+        {"{\"type\":\"object\",\"patternProperties\":{\"^x_\":{\"type\":\"integer\"}}}",
+         {"{}", "{\"x_a\":1,\"x_\":2}"},
+         {"{\"y\":1}", "{\"x_a\":null}"}},
+        {"{\"type\":\"object\",\"propertyNames\":{\"maxLength\":2}}",
+         {"{}", "{\"ab\":1}"},
+         {"{\"abc\":1}"}},
+        {"{\"minLength\":2}", {"1", "\"ab\"", "{\"a\":1}"}, {"\"a\""}},
+        {"{\"$id\":\"http://a.example/x\",\"$defs\":{\"p\":{\"$anchor\":\"q\",\"type\":\"null\"},"
+         "\"r\":{\"$id\":\"y\",\"type\":\"boolean\"}},\"anyOf\":[{\"$ref\":\"#q\"},{\"$ref\":"
+         "\"y\"}]}",
+         {"null", "true"},
+         {"1"}},
         {"{\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\",\"maxLength\":2}]}",
          {"5", "\"ab\""},
          {"\"abc\"", "null"}},
@@ -344,7 +383,11 @@ static void broken_sources_are_refused(void **state)
         {gram_from_json_schema, "{\"$ref\":\"#/x\"}", ERR_INVALID},
         {gram_from_json_schema, "{\"$ref\":\"http://x\"}", ERR_UNSUPPORTED},
         {gram_from_json_schema, "{\"$ref\":\"#\"}", ERR_INVALID},
-        {gram_from_json_schema, "{\"allOf\":[{},{}]}", ERR_UNSUPPORTED},
+        {gram_from_json_schema, "{\"allOf\":[{\"pattern\":\"a\"},{\"pattern\":\"b\"}]}",
+         ERR_UNSUPPORTED},
+        {gram_from_json_schema, "{\"allOf\":[{\"$ref\":\"#\"}]}", ERR_LIMIT},
+        {gram_from_json_schema, "{\"allOf\":[{\"$ref\":\"#\"},{\"$ref\":\"#\"}]}", ERR_LIMIT},
+        {gram_from_json_schema, "{\"multipleOf\":0}", ERR_INVALID},
         {gram_from_json_schema, "{\"minLength\":-1}", ERR_INVALID},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
