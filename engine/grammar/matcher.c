@@ -420,7 +420,8 @@ static void walk_from(struct gram_matcher *m, const struct gram_trie *trie, uint
         const struct gram_trie_node *node = &trie->nodes[at];
         if (level.count == 1) { /* most subtrees die here: ask before making anything */
             const struct config *config = &m->walk.items[level.first];
-            if (gram_step(m->gram, config->state, node->byte) == GRAM_NONE) {
+            const struct gram_edge *edge = gram_find_edge(m->gram, config->state, node->byte);
+            if (!edge || (m->literal && edge->first != edge->last)) {
                 at = node->end;
                 continue;
             }
@@ -432,6 +433,18 @@ static void walk_from(struct gram_matcher *m, const struct gram_trie *trie, uint
                 for (uint32_t i = node->first; i < node->last; i++)
                     set_bit(found->bits, trie->order[i]);
                 at = node->end;
+                continue;
+            }
+            const struct gram_state *state = &m->gram->states[edge->to];
+            if (!state->final && state->call_count == 0) { /* as step would, with less ado */
+                struct config next = {edge->to, config->parent};
+                accept_exact(trie, node, found->bits);
+                if (node->end == ++at)
+                    continue;
+                if (!vec_push(m->heap, &m->walk, next) ||
+                    !vec_push(m->heap, &m->levels,
+                              (struct level){m->walk.count - 1, 1, node->end}))
+                    failed(m, ERR_MEMORY);
                 continue;
             }
         }

@@ -271,6 +271,93 @@ static uint32_t decimals_of(double step)
     return AST_INFINITE;
 }
 
+#define FRACTION_DIGITS 12
+
+/* Magnitudes with a fraction: at least one digit behind the point, at most `decimals`. */
+struct span {
+    double low, high;
+    bool low_in, high_in, bounded; /* bounded: there is a high */
+    uint32_t decimals;
+};
+
+/* What may follow `at` digits behind the point that are so far as those of `low` and of `high`; NULL:
+ * they are already off it, on the right side. */
+static uint32_t fraction(struct schema *s, const struct span *span, const char *low,
+                         const char *high, uint32_t at)
+{
+    uint32_t list = ast_list(s->ast, AST_ALT);
+    uint32_t left = span->decimals == AST_INFINITE ? AST_INFINITE : span->decimals - at;
+    bool low_zeros = !low || low[strspn(low, "0")] == '\0';
+    bool high_zeros = !high || high[strspn(high, "0")] == '\0';
+    if (at > 0 && (!low || (low_zeros && span->low_in)) &&
+        (!high || !high_zeros || span->high_in))
+        ast_add(s->ast, list, ast_empty(s->ast));
+    if (left == 0)
+        return list;
+    if (at == FRACTION_DIGITS || (!low && !high)) {
+        uint32_t zeros = ast_repeat(s->ast, digit(s, '0', '0'), at > 0 ? 0 : 1, left);
+        uint32_t any = ast_repeat(s->ast, digit(s, '0', '9'), at > 0 ? 0 : 1, left);
+        if (!low && !high)
+            ast_add(s->ast, list, any);
+        else if (high && span->high_in && (!low || span->low_in))
+            ast_add(s->ast, list, zeros);
+        else if (!high && span->low_in)
+            ast_add(s->ast, list, any);
+        else if (!high && left == AST_INFINITE)
+            ast_add(s->ast, list, ast_seq3(s->ast, zeros, digit(s, '1', '9'), any));
+        return list;
+    }
+    char from = low ? low[0] : '0', to = high ? high[0] : '9';
+    for (char c = from; c <= to; c++)
+        ast_add(s->ast, list,
+                ast_seq2(s->ast, digit(s, c, c),
+                         fraction(s, span, low && c == low[0] ? low + 1 : NULL,
+                                  high && c == high[0] ? high + 1 : NULL, at + 1)));
+    return list;
+}
+
+/* The digits behind the point of a number that is not negative. */
+static void fraction_digits(double number, char out[FRACTION_DIGITS + 4])
+{
+    (void)snprintf(out, FRACTION_DIGITS + 4, "%.*f", FRACTION_DIGITS, number - floor(number));
+    if (out[0] == '1') /* rounded up */
+        memset(out + 2, '9', FRACTION_DIGITS);
+    memmove(out, out + 2, FRACTION_DIGITS + 1);
+}
+
+static void with_fraction(struct schema *s, uint32_t list, uint32_t whole, uint32_t digits_node)
+{
+    ast_add(s->ast, list, ast_seq3(s->ast, whole, ast_text(s->ast, "."), digits_node));
+}
+
+/* Whole parts by whether all of their fractions lie within the bounds: those between, and the two at
+ * the bounds. */
+static void fractional(struct schema *s, uint32_t list, const char *sign, const struct span *span)
+{
+    char low[FRACTION_DIGITS + 4], high[FRACTION_DIGITS + 4] = "";
+    int64_t first = (int64_t)floor(span->low), last = INT64_MAX;
+    fraction_digits(span->low, low);
+    if (span->bounded) {
+        last = (int64_t)floor(span->high);
+        fraction_digits(span->high, high);
+    }
+    for (int side = 0; side < 2; side++) {
+        int64_t at = side ? last : first;
+        uint32_t whole = ast_list(s->ast, AST_ALT);
+        if (at == INT64_MAX || (side && at == first))
+            continue;
+        magnitudes(s, whole, sign, at, at);
+        with_fraction(s, list, whole,
+                      fraction(s, span, at == first ? low : NULL, at == last ? high : NULL, 0));
+    }
+    if (last > first && last - first > 1) {
+        uint32_t between = ast_list(s->ast, AST_ALT);
+        magnitudes(s, between, sign, first + 1, last == INT64_MAX ? INT64_MAX : last - 1);
+        with_fraction(s, list, between,
+                      ast_repeat(s->ast, digit(s, '0', '9'), 1, span->decimals));
+    }
+}
+
 static uint32_t number_of(struct schema *s, const json_t *schema, bool integer)
 {
     double low = 0, high = 0, step = 0;
@@ -310,20 +397,22 @@ static uint32_t number_of(struct schema *s, const json_t *schema, bool integer)
     uint32_t whole = !has_low && !has_high ? ast_json_integer(s->ast) : integers(s, from, to);
     if (integer)
         return whole;
-    /* n.f lies in [n, n + 1), -n.f in (-n - 1, -n]: only integer parts all of whose fractions are
-     * within the bounds */
     uint32_t list = ast_list(s->ast, AST_ALT);
-    uint32_t parts = ast_list(s->ast, AST_ALT);
-    if (!has_high || high >= 1)
-        magnitudes(s, parts, "", has_low && low > 0 ? (int64_t)floor(low) + 1 : 0,
-                   has_high ? (int64_t)floor(high) - 1 : INT64_MAX);
-    if (!has_low || low <= -1)
-        magnitudes(s, parts, "-", has_high && high < 0 ? (int64_t)floor(-high) + 1 : 0,
-                   has_low ? (int64_t)floor(-low) - 1 : INT64_MAX);
     ast_add(s->ast, list, whole);
-    ast_add(s->ast, list,
-            ast_seq3(s->ast, parts, ast_text(s->ast, "."),
-                     ast_repeat(s->ast, digit(s, '0', '9'), 1, decimals)));
+    for (int negative = 0; negative < 2; negative++) {
+        struct span span = {.low_in = true, .decimals = decimals};
+        bool near = negative ? has_high : has_low, far = negative ? has_low : has_high;
+        double nearest = negative ? -high : low, farthest = negative ? -low : high;
+        if (near && nearest >= 0) {
+            span.low = nearest;
+            span.low_in = !(negative ? high_out : low_out);
+        }
+        span.bounded = far;
+        span.high = farthest;
+        span.high_in = !(negative ? low_out : high_out);
+        if (!far || farthest >= span.low)
+            fractional(s, list, negative ? "-" : "", &span);
+    }
     return list;
 }
 
