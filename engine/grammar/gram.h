@@ -25,7 +25,7 @@ struct gram_matcher;
 
 /* Each gives a grammar with one reference. ERR_INVALID says what is wrong and where;
  * ERR_UNSUPPORTED names what is well-formed but not supported (left recursion through several
- * rules, allOf with several schemas, ...); ERR_LIMIT: too large or too deep. */
+ * rules, allOf with two patterns, ...); ERR_LIMIT: too large or too deep. */
 enum err gram_from_ebnf(const char *text, size_t bytes, struct gram **gram,
                         struct report *report) ERR_MUST_USE;
 enum err gram_from_regex(const char *text, size_t bytes, struct gram **gram,

@@ -23,7 +23,7 @@
 #define SOURCE_BYTES_MAX ((size_t)16 << 20)
 #define SCHEMA_DEPTH_MAX 120
 #define COUNT_MAX        1000000000u
-#define MERGES_MAX       10000u
+#define MERGE_WORK_MAX   ((size_t)200000)
 #define MERGED_BYTES_MAX ((size_t)16 << 20)
 #define CHECKS_MAX       1000000u
 
@@ -32,7 +32,7 @@ struct schema {
     const json_t *root;
     struct map refs;     /* $ref, or the text of a schema with allOf, to rule index + 1 */
     struct map names;    /* $id and $anchor to json_t */
-    unsigned merges;     /* so far: they bound the work */
+    size_t merge_work;   /* so far */
     size_t merged_bytes; /* of texts in refs */
     unsigned checks;     /* left for comparisons of values with schemas */
     struct report *report;
@@ -928,6 +928,18 @@ static json_t *shared(const json_t *value)
     return json_incref((json_t *)(uintptr_t)value);
 }
 
+/* Of a merge, in properties copied; lists are compared each with each. */
+static size_t merge_cost(const json_t *a, const json_t *b)
+{
+    static const char *const lists[] = {"required", "enum"};
+    size_t cost = json_object_size(json_object_get(a, "properties")) +
+                  json_object_size(json_object_get(b, "properties"));
+    for (size_t i = 0; i < 2; i++)
+        cost += json_array_size(json_object_get(a, lists[i])) *
+                json_array_size(json_object_get(b, lists[i])) / 16;
+    return cost;
+}
+
 /* The schema without allOf and $ref, merged with what they say. A new reference; NULL: failed. */
 static json_t *flat(struct schema *s, const json_t *schema, unsigned depth)
 {
@@ -935,7 +947,8 @@ static json_t *flat(struct schema *s, const json_t *schema, unsigned depth)
     const char *ref = json_string_value(json_object_get(schema, "$ref"));
     if (!ref && !parts)
         return shared(schema);
-    if (depth > SCHEMA_DEPTH_MAX || s->merges++ > MERGES_MAX) {
+    s->merge_work++;
+    if (depth > SCHEMA_DEPTH_MAX || s->merge_work > MERGE_WORK_MAX) {
         (void)failed(s, ERR_LIMIT, "allOf and $ref are too many to be merged, or never end", NULL);
         return NULL;
     }
@@ -956,7 +969,11 @@ static json_t *flat(struct schema *s, const json_t *schema, unsigned depth)
         else
             one = flat(s, part, depth + 1);
         if (one) {
-            both = schema_merge(merged, one, &unsupported);
+            s->merge_work += merge_cost(merged, one);
+            if (s->merge_work <= MERGE_WORK_MAX)
+                both = schema_merge(merged, one, &unsupported);
+            else
+                (void)failed(s, ERR_LIMIT, "allOf merges too much", NULL);
             if (!both)
                 (void)failed(s, unsupported ? ERR_UNSUPPORTED : ERR_MEMORY,
                              unsupported ? "schemas with different values of this cannot be merged"
@@ -1034,11 +1051,14 @@ static uint32_t values_of(struct schema *s, const json_t *schema)
     uint32_t list = ast_list(s->ast, AST_ALT);
     struct schema_check check = {s->root, &s->names, s->checks, false};
     size_t count = only ? 1 : json_array_size(values);
+    json_t *rest = json_copy((json_t *)(uintptr_t)schema);
+    (void)json_object_del(rest, only ? "const" : "enum");
     for (size_t i = 0; i < count && s->err == ERR_OK && s->ast->err == ERR_OK; i++) {
         const json_t *value = only ? only : json_array_get(values, i);
-        if (schema_allows(&check, schema, value, 0))
+        if (schema_allows(&check, rest, value, 0))
             ast_add(s->ast, list, literal(s, value));
     }
+    json_decref(rest);
     s->checks = check.budget;
     return list;
 }

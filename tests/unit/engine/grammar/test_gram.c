@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "engine/base/buf.h"
 #include "engine/grammar/gram.h"
 #include "tests/vectors/tokenizer/vocab.h"
 
@@ -428,6 +429,26 @@ static void hostile_sources_end(void **state)
     memcpy(text, "root ::= ", 9);
     assert_int_not_equal(gram_from_ebnf(text, bytes, &gram, &report), ERR_OK);
     free(text);
+    /* allOf of twice the next, 60 deep; and objects that merge ever longer ones */
+    struct buf deep;
+    buf_init(&deep, NULL);
+    assert_true(buf_puts(&deep, "{\"$ref\":\"#/$defs/d0\",\"$defs\":{"));
+    for (int i = 0; i < 60; i++)
+        assert_true(buf_printf(&deep,
+                               "\"d%d\":{\"allOf\":[{\"$ref\":\"#/$defs/d%d\"},{\"$ref\":"
+                               "\"#/$defs/d%d\"}]},",
+                               i, i + 1, i + 1));
+    assert_true(buf_puts(&deep, "\"d60\":{\"type\":\"null\"}}}"));
+    report = (struct report){0};
+    assert_int_equal(gram_from_json_schema(deep.data, deep.count, &gram, &report), ERR_LIMIT);
+    buf_deinit(&deep);
+    static const char growing[] =
+        "{\"$defs\":{\"n\":{\"properties\":{\"a\":{\"allOf\":[{\"$ref\":\"#/$defs/n\"},{\"properties\":{"
+        "\"a\":{\"$ref\":\"#/$defs/n\"},\"b\":{\"$ref\":\"#\"}}}]}}}},\"allOf\":[{\"$ref\":\"#/$defs/n\"},"
+        "{\"properties\":{\"a\":{\"properties\":{\"a\":{\"$ref\":\"#\"}}}}}]}";
+    report = (struct report){0};
+    if (gram_from_json_schema(growing, strlen(growing), &gram, &report) == ERR_OK)
+        gram_unref(gram);
     static const char *const regexes[] = {"(a|b)*a(a|b){20}", "((a{0,100}){0,100}){0,100}",
                                           "(.{0,1000000000})x", "((a?){50}){50}",
                                           "(a|a)*(a|aa)*(aaa|a)*"};
