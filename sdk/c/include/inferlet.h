@@ -144,6 +144,10 @@ void pie_chat_assistant(const struct pie_model *model, struct pie_text message,
 void pie_chat_cue(const struct pie_model *model, struct pie_tokens *tokens);
 bool pie_is_stop(const struct pie_model *model, uint32_t token);
 
+/* The natural exponential and logarithm, to about 1e-15 relative; denormal numbers count as 0. */
+double pie_exp(double x);
+double pie_ln(double x);
+
 /* Tokens to text as they come; never splits a character. */
 struct pie_chat_decoder {
     uint32_t handle;
@@ -229,5 +233,111 @@ bool pie_generation_from_params(struct pie_generation *generation, struct pie_te
  * to `text` (which may be NULL). `count` (may be NULL): tokens generated. */
 bool pie_generate(struct pie_context *context, struct pie_generation *generation,
                   struct pie_buf *text, uint32_t *count);
+
+/* Generates in `count` contexts side by side, each from its queued tokens, without sending; texts
+ * are appended to texts[i]. A seed is made different for each. */
+bool pie_generate_all(struct pie_context *contexts, size_t count,
+                      const struct pie_generation *generation, struct pie_buf *texts);
+
+/* Queues a user turn and the cue; `system` leads it in an empty context. */
+void pie_chat_ask(struct pie_context *context, struct pie_text system, struct pie_text user);
+/* Opens the first model and a context that asks what the parameter `prompt_name` says (`prompt`
+ * when absent), with the parameter `system` before it. */
+bool pie_chat_from_params(struct pie_model *model, struct pie_context *context,
+                          struct pie_text input, const char *prompt_name, const char *prompt);
+
+/* ---- forward passes in full -------------------------------------------------------------- */
+
+/* How a row of a pass becomes an output slot. The numbers are the WIT's cases. */
+enum pie_sampler_kind {
+    PIE_MULTINOMIAL = 0, /* temperature; k is the seed, 0 = the engine's */
+    PIE_GREEDY = 2,      /* the likeliest token */
+    PIE_DIST = 6,        /* temperature, k: the k likeliest with probabilities, 0 = all */
+    PIE_LOGITS = 7,
+    PIE_LOGPROB = 8, /* of `token`, at temperature 1 */
+    PIE_ENTROPY = 10 /* at temperature 1, in nats */
+};
+struct pie_sampler {
+    enum pie_sampler_kind kind;
+    double temperature;
+    uint32_t k, token;
+};
+
+/* What the sampler gave: one of these, by its kind. */
+struct pie_slot {
+    uint32_t token;
+    uint32_t *ids; /* PIE_DIST, likeliest first */
+    float *values; /* PIE_DIST, PIE_LOGITS, PIE_LOGPROB */
+    size_t count;
+    double entropy;
+};
+struct pie_output {
+    struct pie_slot *slots; /* in the order of pie_pass_sample */
+    size_t count;
+};
+void pie_output_free(struct pie_output *output);
+
+/* A pass feeds what is queued in the context, at the next positions. Fill it between open and
+ * begin; a pass that was opened must be begun, one that was begun must be ended. Unlike pie_step
+ * it queues nothing, and its tokens can be taken back until the next step or pass. */
+struct pie_pass {
+    struct pie_context *context;
+    uint32_t handle, future;
+};
+bool pie_pass_open(struct pie_pass *pass, struct pie_context *context);
+/* `row`: which of the queued tokens; a row may have several samplers. */
+void pie_pass_sample(struct pie_pass *pass, uint32_t row, struct pie_sampler sampler);
+/* What each queued token sees of positions 0 to its own, one row of runs for each: runs alternate,
+ * the first one hidden; what is beyond the end is hidden. */
+void pie_pass_attention_mask(struct pie_pass *pass, const struct pie_tokens *rows);
+/* The ids that may be chosen, as runs in the same manner. */
+void pie_pass_logit_mask(struct pie_pass *pass, const struct pie_tokens *runs);
+bool pie_pass_begin(struct pie_pass *pass);
+bool pie_pass_end(struct pie_pass *pass, struct pie_output *output); /* waits */
+bool pie_pass_run(struct pie_pass *pass, struct pie_output *output); /* both */
+/* Takes back the last `count` tokens of the last pass. */
+bool pie_context_truncate(struct pie_context *context, uint32_t count);
+
+/* The runs of a token at `position` that sees the first `sink` positions and the last `window`,
+ * its own among them. */
+void pie_window_mask(uint32_t position, uint32_t sink, uint32_t window, struct pie_tokens *runs);
+/* Greedy generation in which every token, the prompt's too, sees only that; not sent. */
+bool pie_generate_windowed(struct pie_context *context, uint32_t sink, uint32_t window,
+                           const struct pie_generation *generation, struct pie_buf *text);
+
+/* ---- grammars ---------------------------------------------------------------------------- */
+
+enum pie_grammar {
+    PIE_JSON, /* any JSON; no source */
+    PIE_JSON_SCHEMA,
+    PIE_REGEX,
+    PIE_EBNF
+};
+/* Where in a grammar an output is. */
+struct pie_matcher {
+    uint32_t handle;
+};
+bool pie_matcher_open(struct pie_matcher *matcher, const struct pie_model *model,
+                      enum pie_grammar kind, struct pie_text source);
+void pie_matcher_close(struct pie_matcher *matcher);
+bool pie_matcher_accept(struct pie_matcher *matcher, const uint32_t *ids, size_t count);
+/* The tokens that may follow, for pie_pass_logit_mask; stop tokens only where the text may end. */
+void pie_matcher_mask(const struct pie_matcher *matcher, struct pie_tokens *runs);
+/* A stop token was accepted. */
+bool pie_matcher_terminated(const struct pie_matcher *matcher);
+/* Generates from the queued tokens what the matcher allows; appends the text. `complete`: the
+ * text is whole, false when max_tokens cut it. */
+bool pie_generate_matching(struct pie_context *context, struct pie_matcher *matcher,
+                           uint32_t max_tokens, double temperature, struct pie_buf *text,
+                           bool *complete);
+
+/* ---- contexts by name -------------------------------------------------------------------- */
+
+/* Keeps what has been fed under a name of the user, which must be free; it outlives the program. */
+bool pie_context_save(struct pie_context *context, const char *name);
+/* A fork of what was saved. */
+bool pie_context_open_saved(struct pie_context *context, const struct pie_model *model,
+                            const char *name);
+bool pie_context_delete_saved(const struct pie_model *model, const char *name);
 
 #endif

@@ -72,6 +72,22 @@ IMPORT(CONTEXT, "[static]context.create")
 void host_context_create(uint32_t model, struct abi_result_handle *ret);
 IMPORT(CONTEXT, "[method]context.fork")
 void host_context_fork(uint32_t self, struct abi_result_handle *ret);
+IMPORT(CONTEXT, "[static]context.open")
+void host_context_open(uint32_t model, const char *name, size_t bytes,
+                       struct abi_result_handle *ret);
+IMPORT(CONTEXT, "[static]context.delete")
+void host_context_delete(uint32_t model, const char *name, size_t bytes,
+                         struct abi_result_text *ret);
+IMPORT(CONTEXT, "[method]context.save")
+void host_context_save(uint32_t self, const char *name, size_t bytes, struct abi_result_text *ret);
+IMPORT(CONTEXT, "[method]context.committed-page-count")
+uint32_t host_context_committed_pages(uint32_t self);
+IMPORT(CONTEXT, "[method]context.working-page-count")
+uint32_t host_context_working_pages(uint32_t self);
+IMPORT(CONTEXT, "[method]context.working-page-token-count")
+uint32_t host_context_working_tokens(uint32_t self);
+IMPORT(CONTEXT, "[method]context.truncate-working-page-tokens")
+void host_context_truncate(uint32_t self, uint32_t tokens);
 IMPORT(CONTEXT, "[method]context.destroy") void host_context_destroy(uint32_t self);
 IMPORT(CONTEXT, "[method]context.tokens-per-page")
 uint32_t host_context_tokens_per_page(uint32_t self);
@@ -92,6 +108,10 @@ void host_pass_input_tokens(uint32_t self, const uint32_t *ids, size_t count,
 IMPORT(INFERENCE, "[method]forward-pass.sampler")
 void host_pass_sampler(uint32_t self, const uint32_t *rows, size_t count, uint32_t tag,
                        uint32_t first, uint32_t second, float third);
+IMPORT(INFERENCE, "[method]forward-pass.attention-mask")
+void host_pass_attention_mask(uint32_t self, const struct abi_list *rows, size_t count);
+IMPORT(INFERENCE, "[method]forward-pass.logit-mask")
+void host_pass_logit_mask(uint32_t self, const uint32_t *runs, size_t count);
 IMPORT(INFERENCE, "[method]forward-pass.adapter")
 void host_pass_adapter(uint32_t self, uint32_t adapter);
 IMPORT(INFERENCE, "[method]forward-pass.execute")
@@ -102,6 +122,25 @@ uint32_t host_future_output_pollable(uint32_t self);
 IMPORT(INFERENCE, "[method]future-output.get")
 void host_future_output_get(uint32_t self, struct abi_option_output *ret);
 IMPORT(INFERENCE, "[resource-drop]future-output") void host_future_output_drop(uint32_t self);
+
+IMPORT(INFERENCE, "[static]grammar.from-json-schema")
+void host_grammar_from_json_schema(const char *text, size_t bytes, struct abi_result_handle *ret);
+IMPORT(INFERENCE, "[static]grammar.json") uint32_t host_grammar_json(void);
+IMPORT(INFERENCE, "[static]grammar.from-regex")
+void host_grammar_from_regex(const char *text, size_t bytes, struct abi_result_handle *ret);
+IMPORT(INFERENCE, "[static]grammar.from-ebnf")
+void host_grammar_from_ebnf(const char *text, size_t bytes, struct abi_result_handle *ret);
+IMPORT(INFERENCE, "[resource-drop]grammar") void host_grammar_drop(uint32_t self);
+IMPORT(INFERENCE, "[constructor]matcher")
+uint32_t host_matcher_create(uint32_t grammar, uint32_t tokenizer);
+IMPORT(INFERENCE, "[method]matcher.accept-tokens")
+void host_matcher_accept(uint32_t self, const uint32_t *ids, size_t count,
+                         struct abi_result_text *ret);
+IMPORT(INFERENCE, "[method]matcher.next-token-logit-mask")
+void host_matcher_mask(uint32_t self, struct abi_list *ret);
+IMPORT(INFERENCE, "[method]matcher.is-terminated")
+uint32_t host_matcher_is_terminated(uint32_t self);
+IMPORT(INFERENCE, "[resource-drop]matcher") void host_matcher_drop(uint32_t self);
 
 #define ADAPTER "pie:core/adapter"
 IMPORT(ADAPTER, "[static]adapter.create")

@@ -1,6 +1,6 @@
 #include "inferlet.h"
 
-#include "imports.h"
+#include "lift.h"
 
 #ifndef INFERLET_NAME
 #error "compile with -DINFERLET_NAME='\"name\"', the name in Pie.toml"
@@ -43,27 +43,27 @@ void inferlet_run_post(struct abi_result_text *result)
 
 /* ---- lifting ----------------------------------------------------------------------------- */
 
-static bool fail_with(struct abi_list error)
+bool sdk_fail_with(struct abi_list error)
 {
     (void)pie_fail_text((struct pie_text){error.data, error.count});
     pie_free(error.data);
     return false;
 }
 
-static bool take_handle(struct abi_result_handle *result, uint32_t *handle)
+bool sdk_take_handle(struct abi_result_handle *result, uint32_t *handle)
 {
     if (result->is_error)
-        return fail_with(result->of.error);
+        return sdk_fail_with(result->of.error);
     *handle = result->of.handle;
     return true;
 }
 
-static bool take_nothing(struct abi_result_text *result)
+bool sdk_take_nothing(struct abi_result_text *result)
 {
-    return result->is_error ? fail_with(result->text) : true;
+    return result->is_error ? sdk_fail_with(result->text) : true;
 }
 
-static void take_text(struct abi_list list, struct pie_buf *out)
+void sdk_take_text(struct abi_list list, struct pie_buf *out)
 {
     pie_buf_append(out, list.data, list.count);
     pie_free(list.data);
@@ -92,21 +92,21 @@ void pie_receive(struct pie_buf *message)
     host_future_string_get(future, &text);
     host_future_string_drop(future);
     if (text.is_some)
-        take_text(text.text, message);
+        sdk_take_text(text.text, message);
 }
 
 void pie_runtime_version(struct pie_buf *version)
 {
     struct abi_list list;
     host_runtime_version(&list);
-    take_text(list, version);
+    sdk_take_text(list, version);
 }
 
 void pie_runtime_instance_id(struct pie_buf *id)
 {
     struct abi_list list;
     host_runtime_instance_id(&list);
-    take_text(list, id);
+    sdk_take_text(list, id);
 }
 
 /* ---- models ------------------------------------------------------------------------------ */
@@ -137,7 +137,7 @@ bool pie_model_open(struct pie_model *model, const char *name)
         return false;
     host_model_load(chosen.data, chosen.bytes, &result);
     pie_buf_free(&chosen);
-    if (!take_handle(&result, &model->handle))
+    if (!sdk_take_handle(&result, &model->handle))
         return false;
     model->tokenizer = host_model_tokenizer(model->handle);
     host_chat_stop_tokens(model->handle, &stops);
@@ -168,8 +168,8 @@ bool pie_decode(const struct pie_model *model, const uint32_t *ids, size_t count
     struct abi_result_text result;
     host_tokenizer_decode(model->tokenizer, ids, count, &result);
     if (result.is_error)
-        return fail_with(result.text);
-    take_text(result.text, text);
+        return sdk_fail_with(result.text);
+    sdk_take_text(result.text, text);
     return true;
 }
 
@@ -249,10 +249,10 @@ bool pie_chat_decoder_feed(struct pie_chat_decoder *decoder, const uint32_t *ids
     struct abi_result_event result;
     host_chat_decoder_feed(decoder->handle, ids, count, &result);
     if (result.is_error)
-        return fail_with(result.of.error);
+        return sdk_fail_with(result.of.error);
     *done = result.of.event.tag == DONE;
     if (result.of.event.tag == DELTA)
-        take_text(result.of.event.text, delta);
+        sdk_take_text(result.of.event.text, delta);
     else if (*done)
         pie_free(result.of.event.text.data); /* the whole text, which came as deltas before */
     return true;
@@ -268,10 +268,10 @@ bool pie_adapter_open(struct pie_adapter *adapter, const struct pie_model *model
     struct pie_text name_text = pie_text(name), path_text = pie_text(path);
     *adapter = (struct pie_adapter){0};
     host_adapter_create(model->handle, name_text.data, name_text.bytes, &made);
-    if (!take_handle(&made, &adapter->handle))
+    if (!sdk_take_handle(&made, &adapter->handle))
         return false;
     host_adapter_load(adapter->handle, path_text.data, path_text.bytes, &loaded);
-    if (take_nothing(&loaded))
+    if (sdk_take_nothing(&loaded))
         return true;
     pie_adapter_close(adapter);
     return false;
@@ -293,7 +293,7 @@ bool pie_context_open(struct pie_context *context, const struct pie_model *model
     struct abi_result_handle result;
     *context = (struct pie_context){.model = model};
     host_context_create(model->handle, &result);
-    if (!take_handle(&result, &context->handle))
+    if (!sdk_take_handle(&result, &context->handle))
         return false;
     context->page_tokens = host_context_tokens_per_page(context->handle);
     return true;
@@ -306,7 +306,7 @@ bool pie_context_fork(const struct pie_context *context, struct pie_context *cop
     copy->queued = (struct pie_tokens){0};
     copy->handle = 0;
     host_context_fork(context->handle, &result);
-    if (!take_handle(&result, &copy->handle))
+    if (!sdk_take_handle(&result, &copy->handle))
         return false;
     pie_tokens_append(&copy->queued, context->queued.ids, context->queued.count);
     return true;
@@ -327,7 +327,7 @@ void pie_context_queue(struct pie_context *context, const uint32_t *ids, size_t 
     pie_tokens_append(&context->queued, ids, count);
 }
 
-static bool reserve_for(struct pie_context *context, size_t count)
+bool sdk_reserve_for(struct pie_context *context, size_t count)
 {
     struct abi_result_text result;
     size_t room = (size_t)context->working_pages * context->page_tokens - context->working;
@@ -336,21 +336,20 @@ static bool reserve_for(struct pie_context *context, size_t count)
     uint32_t pages =
         (uint32_t)((count - room + context->page_tokens - 1) / context->page_tokens);
     host_context_reserve(context->handle, pages, &result);
-    if (!take_nothing(&result))
+    if (!sdk_take_nothing(&result))
         return false;
     context->working_pages += pages;
     return true;
 }
 
-/* Full pages are committed: from then on forks and equal contexts share them. */
-static bool commit_full(struct pie_context *context)
+bool sdk_commit_full(struct pie_context *context)
 {
     struct abi_result_text result;
     uint32_t pages = context->working / context->page_tokens;
     if (pages == 0)
         return true;
     host_context_commit(context->handle, pages, &result);
-    if (!take_nothing(&result))
+    if (!sdk_take_nothing(&result))
         return false;
     context->working_pages -= pages;
     context->working -= pages * context->page_tokens;
@@ -363,7 +362,7 @@ enum sampler { MULTINOMIAL = 0, TOP_P = 2, DIST = 6 };
 /* A draw that is made here looks at this many of the likeliest tokens. */
 enum { NUCLEUS_MAX = 1024 };
 
-static uint32_t float_bits(double value)
+uint32_t sdk_float_bits(double value)
 {
     union {
         float f;
@@ -387,16 +386,16 @@ static void choose_sampler(struct pie_step *step, uint32_t pass, uint32_t row)
     bool nucleus = sampling->top_p > 0 && sampling->top_p < 1;
     step->local_draw = false;
     if (sampling->temperature <= 0) {
-        host_pass_sampler(pass, &row, 1, TOP_P, float_bits(0), float_bits(1), 0);
+        host_pass_sampler(pass, &row, 1, TOP_P, sdk_float_bits(0), sdk_float_bits(1), 0);
     } else if (!sampling->has_seed) {
-        host_pass_sampler(pass, &row, 1, TOP_P, float_bits(sampling->temperature),
-                          float_bits(nucleus ? sampling->top_p : 1), 0);
+        host_pass_sampler(pass, &row, 1, TOP_P, sdk_float_bits(sampling->temperature),
+                          sdk_float_bits(nucleus ? sampling->top_p : 1), 0);
     } else if (!nucleus) {
         uint32_t seed = (uint32_t)(next_random(&sampling->seed) >> 32) | 1; /* 0 = host's choice */
-        host_pass_sampler(pass, &row, 1, MULTINOMIAL, float_bits(sampling->temperature), seed, 0);
+        host_pass_sampler(pass, &row, 1, MULTINOMIAL, sdk_float_bits(sampling->temperature), seed, 0);
     } else {
         step->local_draw = true;
-        host_pass_sampler(pass, &row, 1, DIST, float_bits(sampling->temperature), NUCLEUS_MAX, 0);
+        host_pass_sampler(pass, &row, 1, DIST, sdk_float_bits(sampling->temperature), NUCLEUS_MAX, 0);
     }
 }
 
@@ -407,7 +406,7 @@ static bool execute(struct pie_context *context, struct pie_step *step, uint32_t
     size_t count = context->queued.count;
     if (count == 0)
         return pie_fail("nothing is queued: a step must supply at least one token");
-    if (!reserve_for(context, count))
+    if (!sdk_reserve_for(context, count))
         return false;
     uint32_t *positions = pie_alloc(count * sizeof *positions);
     for (size_t i = 0; i < count; i++)
@@ -422,10 +421,10 @@ static bool execute(struct pie_context *context, struct pie_step *step, uint32_t
     host_pass_execute(pass, &result);
     host_pass_drop(pass);
     pie_free(positions);
-    return take_handle(&result, future);
+    return sdk_take_handle(&result, future);
 }
 
-static void free_output(struct abi_option_output *output)
+void sdk_free_output(struct abi_option_output *output)
 {
     enum { TOKEN = 0, DISTRIBUTION = 1, ENTROPY = 4 };
     struct abi_slot *slots = output->slots.data;
@@ -442,8 +441,7 @@ static void free_output(struct abi_option_output *output)
     pie_free(output->spec_positions.data);
 }
 
-/* Waits for the pass; `output` is to be freed when true. */
-static bool finish(struct pie_context *context, uint32_t future, struct abi_option_output *output)
+bool sdk_wait(struct pie_context *context, uint32_t future, struct abi_option_output *output)
 {
     uint32_t pollable = host_future_output_pollable(future);
     host_pollable_block(pollable);
@@ -455,9 +453,17 @@ static bool finish(struct pie_context *context, uint32_t future, struct abi_opti
     context->fed += (uint32_t)context->queued.count;
     context->working += (uint32_t)context->queued.count;
     context->queued.count = 0;
-    if (commit_full(context))
+    return true;
+}
+
+/* Waits for the pass and commits what is full; `output` is to be freed when true. */
+static bool finish(struct pie_context *context, uint32_t future, struct abi_option_output *output)
+{
+    if (!sdk_wait(context, future, output))
+        return false;
+    if (sdk_commit_full(context))
         return true;
-    free_output(output);
+    sdk_free_output(output);
     return false;
 }
 
@@ -513,7 +519,7 @@ bool pie_step_end(struct pie_step *step, uint32_t *token)
         *token = slot->of.token;
     else
         ok = pie_fail("no token");
-    free_output(&output);
+    sdk_free_output(&output);
     if (ok) {
         context->last = *token;
         pie_context_queue(context, token, 1);
@@ -535,7 +541,7 @@ bool pie_context_flush(struct pie_context *context)
         return true;
     if (!execute(context, NULL, &future) || !finish(context, future, &output))
         return false;
-    free_output(&output);
+    sdk_free_output(&output);
     return true;
 }
 
@@ -591,4 +597,83 @@ bool pie_generate(struct pie_context *context, struct pie_generation *generation
     if (count)
         *count = generated;
     return ok;
+}
+
+/* One of several generations side by side. */
+struct strand {
+    struct pie_sampling sampling;
+    struct pie_step step;
+    struct pie_chat_decoder decoder;
+    bool done;
+};
+
+static bool step_strands(struct pie_context *contexts, struct strand *strands, size_t count,
+                         const struct pie_generation *generation, struct pie_buf *texts)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strands[i].done &&
+            !pie_step_begin(&strands[i].step, &contexts[i], &strands[i].sampling))
+            return false;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t token;
+        if (strands[i].done)
+            continue;
+        if (!pie_step_end(&strands[i].step, &token))
+            return false;
+        if (!generation->chat && pie_is_stop(contexts[i].model, token))
+            strands[i].done = true;
+        else if (!pie_chat_decoder_feed(&strands[i].decoder, &token, 1, &texts[i],
+                                        &strands[i].done))
+            return false;
+    }
+    return true;
+}
+
+bool pie_generate_all(struct pie_context *contexts, size_t count,
+                      const struct pie_generation *generation, struct pie_buf *texts)
+{
+    struct strand *strands = pie_alloc(count * sizeof *strands);
+    bool ok = true;
+    for (size_t i = 0; i < count; i++) {
+        strands[i] = (struct strand){.sampling = generation->sampling};
+        strands[i].sampling.seed += (uint64_t)i << 32;
+        pie_chat_decoder_open(&strands[i].decoder, contexts[i].model);
+    }
+    for (uint32_t step = 0; ok && step < generation->max_tokens; step++)
+        ok = step_strands(contexts, strands, count, generation, texts);
+    for (size_t i = 0; i < count; i++)
+        pie_chat_decoder_close(&strands[i].decoder);
+    pie_free(strands);
+    return ok;
+}
+
+bool pie_chat_from_params(struct pie_model *model, struct pie_context *context,
+                          struct pie_text input, const char *prompt_name, const char *prompt)
+{
+    struct pie_buf system = {0};
+    struct pie_buf user = {0};
+    bool ok = pie_param_text(input, "system", "You are a helpful assistant.", &system) &&
+              pie_param_text(input, prompt_name, prompt, &user) && pie_model_open(model, NULL) &&
+              pie_context_open(context, model);
+    if (ok)
+        pie_chat_ask(context, (struct pie_text){system.data, system.bytes},
+                     (struct pie_text){user.data, user.bytes});
+    pie_buf_free(&system);
+    pie_buf_free(&user);
+    return ok;
+}
+
+void pie_chat_ask(struct pie_context *context, struct pie_text system, struct pie_text user)
+{
+    const struct pie_model *model = context->model;
+    struct pie_tokens turns = {0};
+    if (context->fed + context->queued.count > 0)
+        pie_chat_user(model, user, &turns);
+    else if (system.bytes)
+        pie_chat_system_user(model, system, user, &turns);
+    else
+        pie_chat_first_user(model, user, &turns);
+    pie_chat_cue(model, &turns);
+    pie_context_queue(context, turns.ids, turns.count);
+    pie_tokens_free(&turns);
 }
