@@ -241,6 +241,9 @@ bool pie_generate_all(struct pie_context *contexts, size_t count,
 
 /* Queues a user turn and the cue; `system` leads it in an empty context. */
 void pie_chat_ask(struct pie_context *context, struct pie_text system, struct pie_text user);
+/* Completes the assistant's turn as the model's family writes it: queues the stop token, when the
+ * answer was cut before one (its last token is what is queued), and what follows it. */
+void pie_chat_end_turn(struct pie_context *context);
 /* Opens the first model and a context that asks what the parameter `prompt_name` says (`prompt`
  * when absent), with the parameter `system` before it. */
 bool pie_chat_from_params(struct pie_model *model, struct pie_context *context,
@@ -283,6 +286,7 @@ void pie_output_free(struct pie_output *output);
 struct pie_pass {
     struct pie_context *context;
     uint32_t handle, future;
+    size_t samplers;
 };
 bool pie_pass_open(struct pie_pass *pass, struct pie_context *context);
 /* `row`: which of the queued tokens; a row may have several samplers. */

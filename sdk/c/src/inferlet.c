@@ -677,3 +677,19 @@ void pie_chat_ask(struct pie_context *context, struct pie_text system, struct pi
     pie_context_queue(context, turns.ids, turns.count);
     pie_tokens_free(&turns);
 }
+
+void pie_chat_end_turn(struct pie_context *context)
+{
+    struct pie_tokens replay = {0};
+    size_t queued = context->queued.count;
+    pie_chat_assistant(context->model, pie_text("x"), &replay);
+    size_t at = replay.count;
+    while (at > 0 && !pie_is_stop(context->model, replay.ids[at - 1]))
+        at--;
+    if (at > 0) {
+        if (queued == 0 || !pie_is_stop(context->model, context->queued.ids[queued - 1]))
+            pie_context_queue(context, &replay.ids[at - 1], 1);
+        pie_context_queue(context, replay.ids + at, replay.count - at);
+    }
+    pie_tokens_free(&replay);
+}

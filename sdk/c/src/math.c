@@ -2,6 +2,9 @@
 #include "inferlet.h"
 
 static const double ln2 = 0.693147180559945309417;
+/* The same in two parts: multiples of the first, up to 2^20, are exact. */
+static const double ln2_high = 0x1.62e42feep-1;
+static const double ln2_low = 0x1.a39ef35793c76p-33;
 
 union bits {
     double value;
@@ -17,7 +20,7 @@ double pie_exp(double x)
     if (x < -708)
         return 0;
     int64_t power = (int64_t)(x / ln2 + (x < 0 ? -0.5 : 0.5));
-    double rest = x - (double)power * ln2; /* at most ln2 / 2 */
+    double rest = x - (double)power * ln2_high - (double)power * ln2_low; /* at most ln2 / 2 */
     double sum = 1;
     for (int term = 14; term > 0; term--)
         sum = 1 + sum * rest / term;

@@ -30,6 +30,7 @@ void pie_pass_sample(struct pie_pass *pass, uint32_t row, struct pie_sampler sam
                                                  : sdk_float_bits(sampler.temperature);
     uint32_t second = sampler.kind == PIE_GREEDY ? sdk_float_bits(1) : sampler.k;
     host_pass_sampler(pass->handle, &row, 1, (uint32_t)sampler.kind, first, second, 0);
+    pass->samplers++;
 }
 
 void pie_pass_attention_mask(struct pie_pass *pass, const struct pie_tokens *rows)
@@ -84,6 +85,10 @@ bool pie_pass_end(struct pie_pass *pass, struct pie_output *output)
     if (!sdk_wait(pass->context, pass->future, &result))
         return false;
     const struct abi_slot *slots = result.slots.data;
+    if (result.slots.count != pass->samplers) { /* what a failed batch gives */
+        sdk_free_output(&result);
+        return pie_fail("the forward pass did not give one slot for each sampler");
+    }
     output->count = result.slots.count;
     output->slots = pie_alloc(output->count * sizeof *output->slots);
     for (size_t i = 0; i < output->count; i++)

@@ -8,23 +8,6 @@ static struct pie_text text_of(const struct pie_buf *buf)
     return (struct pie_text){buf->data, buf->bytes};
 }
 
-/* Completes the assistant's turn as the model's family writes it: the stop token, when the answer
- * was cut before one, and what follows it. A replayed turn shows both. */
-static void end_turn(const struct pie_model *model, uint32_t last, struct pie_tokens *tokens)
-{
-    struct pie_tokens replay = {0};
-    pie_chat_assistant(model, pie_text("x"), &replay);
-    size_t at = replay.count;
-    while (at > 0 && !pie_is_stop(model, replay.ids[at - 1]))
-        at--;
-    if (at > 0) {
-        if (!pie_is_stop(model, last))
-            pie_tokens_push(tokens, replay.ids[at - 1]);
-        pie_tokens_append(tokens, replay.ids + at, replay.count - at);
-    }
-    pie_tokens_free(&replay);
-}
-
 static bool converse(const struct pie_model *model, struct pie_generation *generation,
                      struct pie_text system, struct pie_buf *message, bool interactive,
                      struct pie_buf *output)
@@ -42,7 +25,7 @@ static bool converse(const struct pie_model *model, struct pie_generation *gener
             break;
         turn.count = 0;
         if (!first) {
-            end_turn(model, context.last, &turn); /* the answer's last token is queued already */
+            pie_chat_end_turn(&context);
             pie_chat_user(model, text_of(message), &turn);
         } else if (system.bytes) {
             pie_chat_system_user(model, system, text_of(message), &turn);

@@ -34,6 +34,8 @@ bool inferlet_main(struct pie_text input, struct pie_buf *output)
         !pie_param_u32(input, "max_tokens", 128, &max_tokens) ||
         !pie_chat_from_params(&model, &context, input, "prompt", "Describe a person."))
         return false;
+    if (model.stops.count == 0)
+        return pie_fail("the model has no token that ends an answer");
     struct pie_text source = {schema.data, schema.bytes};
     if (!pie_matcher_open(&matcher, &model, PIE_JSON_SCHEMA, source) ||
         !pie_generate_matching(&context, &matcher, max_tokens, 0, output, &complete))

@@ -45,9 +45,12 @@ bool inferlet_main(struct pie_text input, struct pie_buf *output)
     struct pie_text candidates[CANDIDATES_MAX];
     double logprobs[CANDIDATES_MAX];
     size_t count = 0;
-    if (!pie_param_text(input, "candidates", "Paris|London|Rome|banana", &list) ||
+    if (!pie_param_text(input, "candidates", "The capital of France is Paris.|"
+                                                "The capital of France is Rome.|I like bananas.", &list) ||
         !pie_chat_from_params(&model, &context, input, "prompt", "What is the capital of France?"))
         return false;
+    if (model.stops.count == 0)
+        return pie_fail("the model has no token that ends an answer");
     for (size_t at = 0, begin = 0; at <= list.bytes; at++)
         if (at == list.bytes || list.data[at] == '|') {
             if (count == CANDIDATES_MAX)

@@ -5,11 +5,11 @@
 
 enum { LEVELS = 3, LEAVES = 1 << LEVELS };
 
-static const char *const root = "Once upon a time, ";
+static const char *const root = "Once upon a time,";
 static const char *const branches[LEVELS][2] = {
-    {"there was a little dog ", "there was a little girl "},
-    {"who lived near the sea. ", "who lived in a big house. "},
-    {"One day, ", "Every night, "},
+    {" there was a little dog", " there was a little girl"},
+    {" who lived near the sea.", " who lived in a big house."},
+    {" One day,", " Every night,"},
 };
 
 static void feed(struct pie_context *context, const char *text)

@@ -100,7 +100,7 @@ bool inferlet_main(struct pie_text input, struct pie_buf *output)
     uint32_t seed;
     if (!pie_param_u32(input, "max_tokens", 96, &max_tokens) ||
         !pie_param_f64(input, "gamma", 0.5, &mark.gamma) ||
-        !pie_param_f64(input, "delta", 4, &mark.delta) ||
+        !pie_param_f64(input, "delta", 8, &mark.delta) ||
         !pie_param_u32(input, "key", 15485863, &key) || !pie_param_u32(input, "seed", 1, &seed) ||
         !pie_param_text(input, "detect", "", &given))
         return false;
