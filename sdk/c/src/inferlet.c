@@ -392,10 +392,12 @@ static void choose_sampler(struct pie_step *step, uint32_t pass, uint32_t row)
                           sdk_float_bits(nucleus ? sampling->top_p : 1), 0);
     } else if (!nucleus) {
         uint32_t seed = (uint32_t)(next_random(&sampling->seed) >> 32) | 1; /* 0 = host's choice */
-        host_pass_sampler(pass, &row, 1, MULTINOMIAL, sdk_float_bits(sampling->temperature), seed, 0);
+        host_pass_sampler(pass, &row, 1, MULTINOMIAL, sdk_float_bits(sampling->temperature), seed,
+                          0);
     } else {
         step->local_draw = true;
-        host_pass_sampler(pass, &row, 1, DIST, sdk_float_bits(sampling->temperature), NUCLEUS_MAX, 0);
+        host_pass_sampler(pass, &row, 1, DIST, sdk_float_bits(sampling->temperature), NUCLEUS_MAX,
+                          0);
     }
 }
 

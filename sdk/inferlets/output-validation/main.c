@@ -47,7 +47,8 @@ bool inferlet_main(struct pie_text input, struct pie_buf *output)
     size_t count = 0;
     if (!pie_param_text(input, "candidates", "The capital of France is Paris.|"
                                                 "The capital of France is Rome.|I like bananas.", &list) ||
-        !pie_chat_from_params(&model, &context, input, "prompt", "What is the capital of France?"))
+        !pie_chat_from_params(&model, &context, input, "prompt",
+                              "What is the capital of France?"))
         return false;
     if (model.stops.count == 0)
         return pie_fail("the model has no token that ends an answer");
