@@ -46,7 +46,7 @@ bool inferlet_main(struct pie_text input, struct pie_buf *output)
     double logprobs[CANDIDATES_MAX];
     size_t count = 0;
     if (!pie_param_text(input, "candidates", "The capital of France is Paris.|"
-                                                "The capital of France is Rome.|I like bananas.", &list) ||
+                         "The capital of France is Rome.|I like bananas.", &list) ||
         !pie_chat_from_params(&model, &context, input, "prompt",
                               "What is the capital of France?"))
         return false;
