@@ -1,7 +1,7 @@
 /* links: engine/forward
  * Prefill and decode of a model, with the share of the machine's ceiling that it reaches:
  *   bench_forward MODEL.gguf [threads=N] [prompt=512] [tokens=32] [depth=0] [runs=3] [batch=1,4,16]
- *                            [kv_bits=16]
+ *                            [kv_bits=16] [packed=FILE]
  * The ceilings are measured first, by the same threads: bytes read from memory per second, and int8
  * or float multiply-adds per second in registers. Decode counts the bytes of the weights in the
  * file and of the KV entries that a step reads, prefill two operations per weight and token
@@ -186,7 +186,7 @@ int main(int argc, char **argv)
     struct fwd *fwd;
     if (argc < 2 || model_open(argv[1], &model, &report)) {
         fprintf(stderr, "bench_forward MODEL.gguf [threads=N] [prompt=512] [tokens=32] [depth=0] "
-                        "[runs=3] [batch=1,4,16] [kv_bits=16]\n%s\n", report.text);
+                        "[runs=3] [batch=1,4,16] [kv_bits=16] [packed=FILE]\n%s\n", report.text);
         return 2;
     }
     uint32_t prompt = option(argc, argv, "prompt", 512), tokens = option(argc, argv, "tokens", 32);
@@ -209,6 +209,9 @@ int main(int argc, char **argv)
     struct fwd_config config = {.threads = option(argc, argv, "threads", 0),
                                 .page_tokens = PAGE_TOKENS, .page_count = pages_each * widest,
                                 .kv_bits = option(argc, argv, "kv_bits", 16)};
+    for (int i = 2; i < argc; i++)
+        if (strncmp(argv[i], "packed=", 7) == 0)
+            config.packed_file = argv[i] + 7;
     uint64_t begin = clock_now_ns();
     if (fwd_create(model, &config, &fwd, &report)) {
         fprintf(stderr, "%s\n", report.text);

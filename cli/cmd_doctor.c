@@ -10,6 +10,7 @@
 #include "cli/ui.h"
 #include "engine/base/buf.h"
 #include "engine/engine.h"
+#include "engine/packed.h"
 #include "engine/program/cache.h"
 #include "models/gguf.h"
 
@@ -81,7 +82,7 @@ static void look_at_model(struct findings *findings)
     found(findings, '+', "default model", detail);
 }
 
-/* Which components were accepted before, so that they load sooner. */
+/* Which components were accepted before, and packed weights: both load sooner. */
 static void look_at_cache(struct findings *findings, bool clear)
 {
     char path[PATHS_MAX];
@@ -89,13 +90,18 @@ static void look_at_cache(struct findings *findings, bool clear)
     if (!paths_in_home(path, "cache"))
         return;
     size_t removed = clear ? prog_cache_clear(path) : 0;
+    size_t removed_packed = clear ? engine_packed_clear(path) : 0;
     struct prog_cache_size size = prog_cache_size(path);
+    struct engine_packed_size packed = engine_packed_size(path);
     if (clear)
-        (void)snprintf(detail, sizeof detail, "%s: %zu removed", path, removed);
+        (void)snprintf(detail, sizeof detail, "%s: %zu removed", path, removed + removed_packed);
     else
         (void)snprintf(detail, sizeof detail, "%s: %zu component%s known, %s (--clear-cache empties it)",
                        path, size.files, size.files == 1 ? "" : "s", ui_bytes(size.bytes));
     found(findings, '+', "cache", detail);
+    (void)snprintf(detail, sizeof detail, "%zu model%s, %s (pie run --packed-cache)", packed.files,
+                   packed.files == 1 ? "" : "s", ui_bytes(packed.bytes));
+    found(findings, packed.files > 0 ? '+' : '-', "packed weights", detail);
 }
 
 static void look_for(struct findings *findings, const char *what, const char *const *names,

@@ -25,7 +25,7 @@ struct run_options {
     const char *path, *manifest, *config, *port, *input, *model, *adapter, *quantize, *threads;
     const char *kv_bits, *seed;
     const char *token_budget, *fuel, *network;
-    bool show_stdout, debug, quiet, json, interactive;
+    bool show_stdout, debug, quiet, json, interactive, packed_cache;
     const char *name; /* of the inferlet, NULL with --path */
     char **words;     /* to be folded */
     size_t word_count;
@@ -177,6 +177,8 @@ static bool read_options(struct run_options *options, int argc, char **argv, int
          "A GGUF file, a folder of safetensors, or an installed model's name"},
         {"quantize", 0, NULL, &options->quantize, "TYPE",
          "Hold float weights in this format (Q8_0, Q4_0, Q4_K_M, ...)"},
+        {"packed-cache", 0, &options->packed_cache, NULL, NULL,
+         "Keep the packed weights in $PIE_HOME/cache for the next start"},
         {"adapter", 0, NULL, &options->adapter, "GGUF", "A LoRA adapter for every forward pass"},
         {"config", 'c', NULL, &options->config, "INI", "Configuration ($PIE_HOME/config.ini)"},
         {"port", 0, NULL, &options->port, "N", "Accepted; this engine opens no port to run"},
@@ -333,6 +335,7 @@ static int configure(const struct run_options *options, struct engine_config *co
     config->quantize = options->quantize    ? options->quantize
                        : file->quantize[0] ? file->quantize
                                            : NULL;
+    config->packed_cache = config->packed_cache || options->packed_cache;
     config->adapter_path = options->adapter;
     config->adapters_dir = paths_in_home(adapters, "adapters") ? adapters : NULL;
     config->threads = (uint32_t)threads;

@@ -29,6 +29,7 @@ static const struct key keys[] = {
     {"model", "path", KEY_TEXT, offsetof(struct config_file, model)},
     {"model", "name", KEY_TEXT, offsetof(struct config_file, model)},
     {"model", "quantize", KEY_TEXT, offsetof(struct config_file, quantize)},
+    {"model", "packed_cache", KEY_BOOL, CONFIG(packed_cache)},
     {"registry", "url", KEY_TEXT, offsetof(struct config_file, registry)},
     {"registry", "trusted_keys", KEY_LIST, offsetof(struct config_file, trusted_keys)},
     {"registry", "signing_key", KEY_TEXT, offsetof(struct config_file, signing_key)},

@@ -1,7 +1,8 @@
 /* The engine's configuration file: INI (through inih). A missing default file is no error; an
  * unknown section or key is, with its line.
  *
- *     [model]    path = FILE.gguf | FOLDER | name = NAME; quantize = Q8_0 (float weights, in memory)
+ *     [model]    path = FILE.gguf | FOLDER | name = NAME; quantize = Q8_0 (float weights, in memory);
+ *                packed_cache = true (keep packed weights in $PIE_HOME/cache)
  *     [engine]   threads page_tokens page_count kv_bits batch_tokens batch_requests seed
  *     [runtime]  memory_mb fuel token_budget processes allow_fs allow_network
  *                network_allowed_hosts = * | ADDRESS[/BITS][:PORT[-LAST]] ...

@@ -10,6 +10,7 @@
 #include "engine/base/mem.h"
 #include "engine/chat/chat.h"
 #include "engine/forward/recipe.h"
+#include "engine/packed.h"
 #include "engine/host/host.h"
 #include "engine/program/program.h"
 #include "engine/runtime/bell.h"
@@ -162,8 +163,13 @@ static enum err open_model(struct engine *engine, const struct engine_config *co
     if (config->quantize != NULL && !fwd_recipe_find(config->quantize, &recipe))
         return err_set(report, ERR_INVALID, "'%s' is no format to quantise to; %s are",
                        config->quantize, fwd_recipe_names());
+    char packed[4096];
+    bool keeps = config->packed_cache && config->cache_dir != NULL &&
+                 engine_packed_path(config->cache_dir, config->model_path, config->quantize, packed,
+                                    sizeof packed);
     struct backend_cpu_config cpu = {
         .model = engine->model,
+        .packed_file = keeps ? packed : NULL,
         .recipe = recipe,
         .threads = config->threads,
         .page_tokens = config->page_tokens,

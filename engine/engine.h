@@ -26,6 +26,7 @@ struct engine_config {
     const char *programs_dir; /* installed programs: NAME/VERSION.{wasm,toml}; NULL = none */
     const char *standard_programs_dir; /* the same, read-only, looked at after it; NULL = none */
     const char *cache_dir;    /* which components were accepted before; NULL = nothing is remembered */
+    bool packed_cache;        /* keep the packed weights in cache_dir: the next start only reads them */
     uint32_t threads;         /* compute threads; 0 = as many as we may really use */
     uint32_t page_tokens;     /* tokens of a KV page; 0 = 32 */
     uint32_t page_count;      /* 0 = chosen from the memory that is there */

@@ -8,6 +8,7 @@
 
 #include "engine/base/arena.h"
 #include "engine/base/file.h"
+#include "engine/base/hash.h"
 #include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "engine/base/rd.h"
@@ -17,6 +18,7 @@ struct gguf {
     const uint8_t *data; /* borrowed, or the mapping when `mapped` */
     size_t bytes;
     bool mapped;
+    uint64_t changed_ns; /* when the mapped file was */
     struct gguf_value *values;
     size_t value_count;
     struct gguf_tensor *tensors;
@@ -355,10 +357,13 @@ enum err gguf_open(const char *path, struct gguf **file, struct report *report)
     size_t bytes;
     if (st_is_folder(path))
         return st_open_folder(path, file, report);
-    enum err err = file_map(path, &data, &bytes, report);
+    uint64_t changed_ns;
+    enum err err = file_map_dated(path, &data, &bytes, &changed_ns, report);
     if (err)
         return err;
     err = open_bytes(data, bytes, true, file, report);
+    if (!err)
+        (*file)->changed_ns = changed_ns;
     if (err)
         (void)err_prefix(report, "%s", path);
     return err;
@@ -449,6 +454,41 @@ void gguf_release_part(const struct gguf *file, const uint8_t *data, size_t byte
     uintptr_t end = ((uintptr_t)data + bytes) / PAGE_BYTES * PAGE_BYTES;
     if (file->mapped && begin < end)
         (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+static void identify_map(const struct gguf *file, const struct gguf_map *map, uint64_t identity[2])
+{
+    enum { SAMPLES = 64, SAMPLE_BYTES = 4096 };
+    size_t head = map->bytes;
+    for (size_t i = 0; i < file->tensor_count; i++) {
+        uintptr_t at = (uintptr_t)file->tensors[i].data - (uintptr_t)map->data;
+        head = at < head ? at : head; /* one outside is farther than the map is long */
+    }
+    uint64_t whole[2] = {map->bytes, map->changed_ns};
+    hash_add(identity, whole, sizeof whole);
+    hash_add(identity, map->data, head);
+    size_t rest = map->bytes - head;
+    if (rest <= (size_t)SAMPLES * SAMPLE_BYTES) {
+        hash_add(identity, map->data + head, rest);
+        return;
+    }
+    for (size_t i = 0; i < SAMPLES; i++) { /* from the first bytes to the last */
+        size_t at = i + 1 < SAMPLES ? rest / SAMPLES * i : rest - SAMPLE_BYTES;
+        hash_add(identity, map->data + head + at, SAMPLE_BYTES);
+    }
+}
+
+bool gguf_identity(const struct gguf *file, uint64_t identity[2])
+{
+    const struct gguf_map whole = {file->data, file->bytes, file->changed_ns};
+    identity[0] = identity[1] = 0;
+    if (file->mapped)
+        identify_map(file, &whole, identity);
+    else
+        hash_add(identity, file->data, file->bytes);
+    for (size_t i = 0; i < file->parts.map_count; i++)
+        identify_map(file, &file->parts.maps[i], identity);
+    return file->mapped || file->parts.map_count > 0;
 }
 
 uint64_t gguf_file_bytes(const struct gguf *file)

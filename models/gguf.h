@@ -73,6 +73,7 @@ void gguf_close(struct gguf *file);
 struct gguf_map {
     const uint8_t *data; /* file_map */
     size_t bytes;
+    uint64_t changed_ns; /* when the file was */
 };
 
 struct gguf_parts {
@@ -95,6 +96,11 @@ void gguf_parts_free(struct gguf_parts *parts);
 void gguf_release_pages(const struct gguf *file);
 /* The same for some of its bytes, which the caller has from a tensor. */
 void gguf_release_part(const struct gguf *file, const uint8_t *data, size_t bytes);
+
+/* 128 bits that tell the files of a model from others and from what was in them before: their sizes
+ * and dates, all that precedes their tensors, and a sample of the rest. False when it is not from
+ * files alone (gguf_open_memory). */
+bool gguf_identity(const struct gguf *file, uint64_t identity[2]);
 
 uint64_t gguf_file_bytes(const struct gguf *file);
 size_t gguf_value_count(const struct gguf *file);

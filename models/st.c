@@ -215,7 +215,8 @@ enum err st_assemble(const struct st_source *source, struct gguf **file, struct 
     for (size_t i = 0; i < count; i++) {
         const struct st_part *part = &source->parts[i];
         if (part->mapped && a.parts.maps)
-            a.parts.maps[a.parts.map_count++] = (struct gguf_map){part->data, part->bytes};
+            a.parts.maps[a.parts.map_count++] =
+                (struct gguf_map){part->data, part->bytes, part->changed_ns};
         else if (part->mapped)
             file_unmap(part->data, part->bytes);
     }
@@ -276,7 +277,7 @@ static enum err add_part(const char *folder, const char *name, struct part_list 
     if (parts->count == PARTS_MAX || !join(path, folder, name))
         return err_set(report, ERR_LIMIT, "more than %d safetensors files, or a path too long",
                        PARTS_MAX);
-    enum err err = file_map(path, &part.data, &part.bytes, report);
+    enum err err = file_map_dated(path, &part.data, &part.bytes, &part.changed_ns, report);
     if (err)
         return err;
     if (vec_push(NULL, parts, part))

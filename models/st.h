@@ -33,6 +33,7 @@ struct st_text {
 struct st_part {
     const uint8_t *data;
     size_t bytes;
+    uint64_t changed_ns; /* when the file was */
     bool mapped; /* by file_map: the gguf unmaps it */
 };
 

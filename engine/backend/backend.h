@@ -64,6 +64,7 @@ struct backend_cpu_config {
     uint32_t tokens_max;   /* 0 = 512 */
     uint32_t requests_max; /* 0 = 512 */
     enum fwd_recipe recipe; /* what float weights are turned into; 0: they stay */
+    const char *packed_file; /* kept packed weights (struct fwd_config); NULL: none */
     backend_wake_fn wake; /* may be NULL */
     void *wake_user;
     void (*progress)(void *user, uint64_t done, uint64_t total); /* while packing; may be NULL */

@@ -187,6 +187,7 @@ enum err backend_cpu_create(const struct backend_cpu_config *config, struct back
         .page_count = config->page_count,
         .recipe = config->recipe,
         .kv_bits = config->kv_bits,
+        .packed_file = config->packed_file,
         .progress = config->progress,
         .progress_user = config->progress_user,
     };

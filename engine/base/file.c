@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static enum err open_regular(const char *path, int *fd, size_t *bytes, struct report *report)
+static enum err open_regular(const char *path, int *fd, size_t *bytes, uint64_t *changed_ns,
+                             struct report *report)
 {
     struct stat info;
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -21,6 +22,7 @@ static enum err open_regular(const char *path, int *fd, size_t *bytes, struct re
         return err_set(report, ERR_INVALID, "%s is not a regular file", path);
     }
     *bytes = (size_t)info.st_size;
+    *changed_ns = (uint64_t)info.st_mtim.tv_sec * 1000000000 + (uint64_t)info.st_mtim.tv_nsec;
     return ERR_OK;
 }
 
@@ -29,7 +31,8 @@ enum err file_read(const char *path, size_t bytes_max, struct mem_heap *heap, ch
 {
     int fd;
     size_t size;
-    enum err err = open_regular(path, &fd, &size, report);
+    uint64_t changed_ns;
+    enum err err = open_regular(path, &fd, &size, &changed_ns, report);
     if (err)
         return err;
     if (size > bytes_max) {
@@ -66,9 +69,16 @@ enum err file_read(const char *path, size_t bytes_max, struct mem_heap *heap, ch
 
 enum err file_map(const char *path, const uint8_t **data, size_t *bytes, struct report *report)
 {
+    uint64_t changed_ns;
+    return file_map_dated(path, data, bytes, &changed_ns, report);
+}
+
+enum err file_map_dated(const char *path, const uint8_t **data, size_t *bytes,
+                        uint64_t *changed_ns, struct report *report)
+{
     int fd;
     size_t size;
-    enum err err = open_regular(path, &fd, &size, report);
+    enum err err = open_regular(path, &fd, &size, changed_ns, report);
     if (err)
         return err;
     if (size == 0) {

@@ -16,6 +16,9 @@ enum err file_read(const char *path, size_t bytes_max, struct mem_heap *heap, ch
 /* Maps a regular file read-only. An empty file is ERR_INVALID. */
 enum err file_map(const char *path, const uint8_t **data, size_t *bytes, struct report *report)
     ERR_MUST_USE;
+/* The same, and when the file was changed last, in ns since 1970. */
+enum err file_map_dated(const char *path, const uint8_t **data, size_t *bytes,
+                        uint64_t *changed_ns, struct report *report) ERR_MUST_USE;
 void file_unmap(const uint8_t *data, size_t bytes);
 
 /* Writes to a temporary neighbour, syncs and renames over `path`: either the old or the whole new

@@ -71,8 +71,7 @@ enum err fwd_create(const struct model *model, const struct fwd_config *config, 
     for (uint32_t i = 0; !err && i < team_threads(fwd->team); i++)
         err = attention_scratch_create(&fwd->pages, h->head_count, &fwd->scratch[i], report);
     if (!err)
-        err = weights_create(model, config->recipe, fwd->team, config->progress,
-                             config->progress_user, &fwd->weights, report);
+        err = weights_create(model, config, fwd->team, &fwd->weights, report);
     if (err) {
         fwd_destroy(fwd);
         return err;

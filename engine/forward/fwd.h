@@ -31,6 +31,9 @@ struct fwd_config {
     uint32_t kv_bits;     /* of a number in the KV pages: 16 (F16; also 0) or 8 (Q8_0) */
     const struct simd_table *simd; /* NULL: simd_table_get() */
     enum fwd_recipe recipe; /* what float weights are turned into; 0: they stay */
+    /* A file of packed weights: taken from it if it fits, else packed and written to it (a file that
+     * cannot be written is only logged). NULL: none. See engine/forward/packed.h. */
+    const char *packed_file;
     fwd_progress progress; /* may be NULL */
     void *progress_user;
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/hash.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
 
@@ -47,6 +48,8 @@ struct plan {
     const struct model *model;
     enum fwd_recipe recipe;
     uint8_t *region; /* NULL in the first walk */
+    bool filled;     /* the region is: it is only looked at */
+    uint64_t hash[2]; /* of all that decides what lies where; made by the first walk */
     size_t bytes;
     struct {
         struct job *items;
@@ -94,13 +97,19 @@ static void plan_rows(struct plan *plan, const struct gguf_tensor *tensor, uint6
     if (plan->region) {
         uint8_t *panels = plan->region + plan->bytes;
         *matrix = (struct simd_weights){type, rows, columns, panel_bytes, panels};
-        if (!vec_push(NULL, &plan->jobs,
+        if (!plan->filled &&
+            !vec_push(NULL, &plan->jobs,
                       (struct job){tensor, matrix, panels, first_row,
                                    plan->model->hparams.head_dim, rope_dim, plan->panel_count})) {
             plan->err = err_set(plan->report, ERR_MEMORY, "no memory for the packing plan");
             return;
         }
         plan->panel_count += simd_panel_count(rows);
+    } else {
+        uint64_t place[] = {plan->bytes, type, rows, columns, panel_bytes, tensor->type, first_row,
+                            plan->model->hparams.head_dim, rope_dim};
+        hash_add(plan->hash, place, sizeof place);
+        hash_add(plan->hash, tensor->name.data, tensor->name.bytes);
     }
     plan->bytes += panel_bytes * simd_panel_count(rows);
 }
@@ -129,11 +138,15 @@ static void plan_vector(struct plan *plan, const struct gguf_tensor *tensor, uin
     if (plan->region) {
         float *values = (float *)(void *)(plan->region + plan->bytes);
         uint32_t count = (uint32_t)(tensor->dims[0] * tensor->dims[1]);
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; !plan->filled && i < count; i++) {
             uint32_t from = weights_source_row(i, plan->model->hparams.head_dim, rope_dim);
             memcpy(values + i, tensor->data + (size_t)from * 4, 4);
         }
         *vector = values;
+    } else {
+        uint64_t place[] = {plan->bytes, tensor->dims[0], tensor->dims[1], rope_dim};
+        hash_add(plan->hash, place, sizeof place);
+        hash_add(plan->hash, tensor->name.data, tensor->name.bytes);
     }
     plan->bytes += simd_align64((size_t)(tensor->dims[0] * tensor->dims[1]) * 4);
 }
@@ -310,11 +323,40 @@ uint64_t weights_bytes(const struct model *model, enum fwd_recipe recipe)
     return plan.err ? 0 : plan.bytes;
 }
 
-enum err weights_create(const struct model *model, enum fwd_recipe recipe, struct team *team,
-                        fwd_progress progress, void *progress_user, struct weights *weights,
-                        struct report *report)
+static enum err pack(struct plan *plan, const struct fwd_config *config, struct team *team)
 {
-    struct plan plan = {.model = model, .recipe = recipe, .report = report};
+    struct packing packing = {.plan = plan, .progress = config->progress,
+                              .progress_user = config->progress_user};
+    enum err err = make_rooms(plan, team_threads(team), &packing.rooms);
+    if (!err)
+        team_run(team, pack_share, &packing);
+    free_rooms(packing.rooms, team_threads(team));
+    return err;
+}
+
+static bool make_lists(const struct model *model, struct weights *weights)
+{
+    uint32_t layer_count = model->hparams.layer_count, experts = model->hparams.expert_count;
+    weights->layers = mem_calloc(NULL, layer_count, sizeof *weights->layers);
+    if (experts > 0)
+        weights->experts = mem_calloc(NULL, (size_t)layer_count * 3 * experts,
+                                      sizeof *weights->experts);
+    if (!weights->layers || (experts > 0 && !weights->experts))
+        return false;
+    for (uint32_t i = 0; experts > 0 && i < layer_count; i++) {
+        struct simd_weights *first = weights->experts + (size_t)i * 3 * experts;
+        weights->layers[i].gate_experts = first;
+        weights->layers[i].up_experts = first + experts;
+        weights->layers[i].down_experts = first + 2 * (size_t)experts;
+    }
+    return true;
+}
+
+enum err weights_create(const struct model *model, const struct fwd_config *config,
+                        struct team *team, struct weights *weights, struct report *report)
+{
+    struct plan plan = {.model = model, .recipe = config->recipe, .report = report};
+    struct packed_key key;
     *weights = (struct weights){0};
     visit(&plan, weights);
     if (!plan.err && !weights_type(model->token_embedding->type, &weights->embedding_type))
@@ -324,37 +366,26 @@ enum err weights_create(const struct model *model, enum fwd_recipe recipe, struc
     if (plan.err)
         return plan.err;
     weights->region_bytes = plan.bytes;
-    weights->region = mem_map(plan.bytes);
-    uint32_t layer_count = model->hparams.layer_count, experts = model->hparams.expert_count;
-    weights->layers = mem_calloc(NULL, layer_count, sizeof *weights->layers);
-    if (experts > 0)
-        weights->experts = mem_calloc(NULL, (size_t)layer_count * 3 * experts,
-                                      sizeof *weights->experts);
-    if (!weights->region || !weights->layers || (experts > 0 && !weights->experts)) {
+    bool keeps = config->packed_file && packed_key(model->file, plan.hash, plan.bytes, &key);
+    plan.filled = keeps && packed_open(config->packed_file, &key, &weights->cached);
+    plan.region = plan.filled ? (uint8_t *)(uintptr_t)weights->cached.region : mem_map(plan.bytes);
+    weights->region = plan.region;
+    if (!plan.region || !make_lists(model, weights)) {
         weights_destroy(weights);
         return err_set(report, ERR_MEMORY, "no memory for %zu MiB of packed weights",
                        plan.bytes >> 20);
     }
-    for (uint32_t i = 0; experts > 0 && i < layer_count; i++) {
-        struct simd_weights *first = weights->experts + (size_t)i * 3 * experts;
-        weights->layers[i].gate_experts = first;
-        weights->layers[i].up_experts = first + experts;
-        weights->layers[i].down_experts = first + 2 * (size_t)experts;
-    }
-    plan.region = weights->region;
     plan.bytes = 0;
     visit(&plan, weights);
     if (!plan.err) {
-        struct packing packing = {.plan = &plan, .progress = progress,
-                                  .progress_user = progress_user};
         CHECK(plan.bytes == weights->region_bytes);
-        plan.err = make_rooms(&plan, team_threads(team), &packing.rooms);
-        if (!plan.err)
-            team_run(team, pack_share, &packing);
-        if (!plan.err && progress)
-            progress(progress_user, plan.bytes, plan.bytes);
-        free_rooms(packing.rooms, team_threads(team));
+        if (!plan.filled)
+            plan.err = pack(&plan, config, team);
     }
+    if (!plan.err && keeps && !plan.filled)
+        packed_write(config->packed_file, &key, plan.region);
+    if (!plan.err && config->progress)
+        config->progress(config->progress_user, plan.bytes, plan.bytes);
     vec_free(NULL, &plan.jobs);
     if (plan.err)
         weights_destroy(weights);
@@ -363,7 +394,10 @@ enum err weights_create(const struct model *model, enum fwd_recipe recipe, struc
 
 void weights_destroy(struct weights *weights)
 {
-    mem_unmap(weights->region, weights->region_bytes);
+    if (weights->cached.region)
+        packed_close(&weights->cached);
+    else
+        mem_unmap((void *)(uintptr_t)weights->region, weights->region_bytes);
     mem_free(NULL, weights->layers);
     mem_free(NULL, weights->experts);
     *weights = (struct weights){0};

@@ -6,6 +6,7 @@
 
 #include "engine/base/err.h"
 #include "engine/forward/fwd.h"
+#include "engine/forward/packed.h"
 #include "engine/forward/team.h"
 #include "models/model.h"
 #include "simd/simd.h"
@@ -28,8 +29,9 @@ struct layer_weights {
 };
 
 struct weights {
-    uint8_t *region; /* mem_map */
+    const uint8_t *region; /* of `cached`, or mem_map's */
     size_t region_bytes;
+    struct packed_map cached; /* empty: packed here */
     struct layer_weights *layers; /* [layer_count] */
     struct simd_weights *experts; /* [layer_count * 3 * expert_count], the layers' */
     struct simd_weights output;   /* [vocab][dim] */
@@ -37,9 +39,10 @@ struct weights {
     enum simd_type embedding_type; /* of the rows in the file */
 };
 
-/* `recipe`: the format that float matrices are turned into. */
-enum err weights_create(const struct model *model, enum fwd_recipe recipe, struct team *team,
-                        fwd_progress progress, void *progress_user, struct weights *weights,
+/* Of `config`: `recipe`, the format that float matrices are turned into; `packed_file`, where the
+ * region is kept for the next time; `progress`. */
+enum err weights_create(const struct model *model, const struct fwd_config *config,
+                        struct team *team, struct weights *weights,
                         struct report *report) ERR_MUST_USE;
 void weights_destroy(struct weights *weights);
 
