@@ -14,6 +14,7 @@
 #include "cli/registry.h"
 #include "cli/ui.h"
 #include "engine/base/file.h"
+#include "engine/base/log.h"
 #include "engine/base/utf8.h"
 #include "engine/engine.h"
 
@@ -160,6 +161,12 @@ static int complain(const struct report *report)
 {
     (void)fprintf(stderr, "pie: %s\n", report->text);
     return CMD_FAILED;
+}
+
+static void on_log(void *user, enum log_level level, const char *line)
+{
+    (void)user;
+    (void)fprintf(stderr, "\npie: %s: %s\n", level == LOG_ERROR ? "error" : "warning", line);
 }
 
 static void on_progress(void *user, uint64_t done, uint64_t total)
@@ -506,6 +513,7 @@ int cmd_run(int argc, char **argv)
     if (paths_beside_binary(standard, "inferlets"))
         config.standard_programs_dir = standard;
     catch_signals();
+    log_set_sink(on_log, NULL, LOG_WARN);
     ui_bar_begin(&bar, "loading", options.quiet);
     config.progress = on_progress;
     config.progress_user = &bar;

@@ -120,6 +120,15 @@ expect "quantize to what there is not" 1 "$PIE" model quantize tiny "$scratch/q9
 has "quantize names the types" "$err" "Q4_K_M"
 expect "the quantised model runs" 0 "$PIE" run raw-completion --model "$scratch/tiny-q8.gguf" -- --prompt "The" --max-tokens 5
 expect "quantised at load" 0 "$PIE" run raw-completion --model tiny --quantize Q8_0 -- --prompt "The" --max-tokens 5
+plain=$out
+expect "packed weights are written" 0 "$PIE" run raw-completion --model tiny --quantize Q8_0 --packed-cache -- --prompt "The" --max-tokens 5
+same "writing them changes nothing" "$plain" "$out"
+expect "packed weights are read" 0 "$PIE" run raw-completion --model tiny --quantize Q8_0 --packed-cache -- --prompt "The" --max-tokens 5
+same "reading them changes nothing" "$plain" "$out"
+expect "doctor counts them" 0 "$PIE" doctor
+has "one model's" "$out" "1 model,"
+expect "doctor clears them" 0 "$PIE" doctor --clear-cache
+has "none is left" "$out" "0 models, 0 B"
 expect "quantised at load to what there is not" 1 "$PIE" run raw-completion --model tiny --quantize Q9 -- --prompt "The"
 expect "perplexity" 0 "$PIE" model perplexity tiny --text tests/vectors/perplexity.txt --context 32 --json
 has "perplexity is a number" "$out" '"perplexity":'
