@@ -40,6 +40,7 @@ def main():
     count = int(sys.argv[1])
     run, _, counted = " ".join(sys.argv[2:]).partition("--static")
     lines = [line for path in run.split() for line in read(path, 1.0)]
+    lines_run = len(lines)
     lines += [line for path in counted.split() for line in read(path, 0.33)]
     # Tokens: (sequence of names, weight of falling out of its end)
     texts = [[((name,), fell) for name, _, fell in line] for line in lines]
@@ -74,9 +75,9 @@ def main():
             count_pairs(text, 1)
         del weights[first, second]
     known = set(chosen)
-    used = collections.Counter()
+    used, loops = collections.Counter(), set()
     before = after = 0.0
-    for line in lines:
+    for number, line in enumerate(lines):
         cost, step = [0.0] * (len(line) + 1), [1] * (len(line) + 1)
         names = [name for name, _, _ in line]
         for i in range(len(line) - 1, -1, -1):
@@ -84,18 +85,30 @@ def main():
             for n in range(2, LONGEST + 1):
                 if i + n <= len(line) and tuple(names[i:i + n]) in known and 1 + cost[i + n] < cost[i]:
                     cost[i], step[i] = 1 + cost[i + n], n
-        i = 0
-        while i < len(line):
-            before += sum(ran for _, ran, _ in line[i:i + step[i]])
-            after += line[i][1]
-            if step[i] > 1:
-                used[tuple(names[i:i + step[i]])] += line[i][1]
-            i += step[i]
+        # From every place that is entered: the line's start, and wherever a branch comes in.
+        for entry, (_, ran, _) in enumerate(line):
+            flow = ran - (line[entry - 1][2] if entry > 0 else 0.0)
+            i = entry
+            # What enters here comes mostly from a branch of the same sequence: a loop.
+            taken = sum(ran - fell for _, ran, fell in line[i:i + step[i]])
+            if number < lines_run and flow > 1e-4 and 0.7 * flow < taken < 1.5 * flow:
+                loops.add(tuple(names[i:i + step[i]]))
+            while i < len(line) and flow > 1e-15:
+                after += flow
+                if step[i] > 1:
+                    used[tuple(names[i:i + step[i]])] += flow
+                for _, ran, fell in line[i:i + step[i]]:
+                    before += flow
+                    flow *= fell / ran if ran > 0 else 0.0
+                i += step[i]
     kept = sorted(sequence for sequence in known if used[sequence] > 0)
     print("/* Instruction sequences that run as one handler, chosen by bench/sequences.py from profiles")
-    print(" * of programs: SEQUENCE(number, count, instructions). */")
+    print(" * of programs: SEQUENCE(number, count, instructions), or _LOOP where it is entered about as often as\n * it is left by a branch. */")
     for number, sequence in enumerate(kept):
-        print("SEQUENCE(%d, %d, %s)" % (number, len(sequence), ", ".join(sequence)))
+        is_loop = sequence in loops and any(name.startswith("br_") for name in sequence) \
+            and not any(name.startswith(("br_table", "call", "ret_")) for name in sequence)
+        kind = "SEQUENCE_LOOP" if is_loop else "SEQUENCE"
+        print("%s(%d, %d, %s)" % (kind, number, len(sequence), ", ".join(sequence)))
     print("%d sequences; dispatches: %.3f of before" % (len(kept), after / before), file=sys.stderr)
 
 

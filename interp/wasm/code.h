@@ -456,6 +456,8 @@ enum wasm_code_op {
     OP_COUNT
 };
 
+/* exec_avx2.c: its handlers, by enum wasm_code_op and by number of sequence; NULL in other builds. */
+extern const wasm_handler *const wasm_handlers_avx2, *const wasm_sequence_handlers_avx2;
 /* exec.c: by enum wasm_code_op. */
 extern const uint8_t wasm_op_words[];
 /* The handler that runs the instructions ops[0..count) of a straight line and how many of them it

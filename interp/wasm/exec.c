@@ -18,12 +18,6 @@
 #ifndef WASM_EXEC_AVX2
 #define WASM_EXEC_AVX2 0
 #endif
-#if defined(__x86_64__) && !WASM_LOOP_DISPATCH
-#define WASM_EXEC_TWICE 1
-extern const wasm_handler wasm_handlers_avx2[], wasm_sequence_handlers_avx2[];
-#else
-#define WASM_EXEC_TWICE 0
-#endif
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -286,7 +280,7 @@ static inline double square_root64(double x)
 #define JUMP(word)                               \
     do {                                         \
         g->fuel -= g->p[word].charge;            \
-        g->p += (word) + g->p[word].target;      \
+        g->p += (word) + (ptrdiff_t)g->p[word].target; \
         if (unlikely(g->fuel < 0))               \
             return STEP_FUEL_LABEL;              \
         return STEP_JUMPED;                      \
@@ -560,15 +554,7 @@ static __attribute__((destructor)) void coverage_print(void)
 #include "interp/wasm/ops.def"
 #undef OP
 
-#if WASM_EXEC_AVX2
-#define HANDLERS wasm_handlers_avx2
-#define SEQUENCE_HANDLERS wasm_sequence_handlers_avx2
-#else
-#define HANDLERS wasm_handlers
-#define SEQUENCE_HANDLERS sequence_handlers
-static
-#endif
-const wasm_handler HANDLERS[OP_COUNT] = {
+static const wasm_handler handlers[OP_COUNT] = {
 #define OP(name, words, ...) [OP_##name] = run_##name,
 #include "interp/wasm/ops.def"
 #undef OP
@@ -604,19 +590,45 @@ const wasm_handler HANDLERS[OP_COUNT] = {
         ALSO##count(number, 1, __VA_ARGS__)    \
         FINISH(step)                           \
     }
+/* One that is mostly the whole of a loop goes round here. The asm hides from the compiler that g.p is
+ * `start` then: the next round begins with the latter and need not wait until the branch's target has
+ * been computed, which is only compared, and predicted. */
+#define SEQUENCE_LOOP(number, count, first, ...)          \
+    static void sequence_##number(PARAMETERS)             \
+    {                                                     \
+        struct wasm_regs g = REGS;                        \
+        const union wasm_word *start = p;                 \
+        for (;;) {                                        \
+            int step = body_##first(&g, 0);               \
+            ALSO##count(number, 1, __VA_ARGS__)           \
+            if (step == STEP_JUMPED) {                    \
+                const union wasm_word *at = g.p;          \
+                __asm__("" : "+r"(at));                   \
+                if (at == start) {                        \
+                    g.p = start;                          \
+                    continue;                             \
+                }                                         \
+            }                                             \
+            FINISH(step)                                  \
+        }                                                 \
+    }
 #include "interp/wasm/sequences.def"
 #undef SEQUENCE
+#undef SEQUENCE_LOOP
 
-#if !WASM_EXEC_AVX2
-static
-#endif
-const wasm_handler SEQUENCE_HANDLERS[] = {
+static const wasm_handler sequence_handlers[] = {
 #define SEQUENCE(number, ...) sequence_##number,
+#define SEQUENCE_LOOP SEQUENCE
 #include "interp/wasm/sequences.def"
 #undef SEQUENCE
 };
 
-#if !WASM_EXEC_AVX2
+#if WASM_EXEC_AVX2
+
+const wasm_handler *const wasm_handlers_avx2 = handlers;
+const wasm_handler *const wasm_sequence_handlers_avx2 = sequence_handlers;
+
+#else
 
 static void dispatch(struct wasm_thread *thread)
 {
@@ -642,6 +654,7 @@ static const struct sequence {
 #define SEQUENCE(number, count, ...) {{OPS##count(__VA_ARGS__)}, count},
 #include "interp/wasm/sequences.def"
 #undef SEQUENCE
+#undef SEQUENCE_LOOP
 };
 
 /* A trie in a hash table: (node, instruction) -> node; node 0 is the root. */
@@ -651,7 +664,7 @@ static struct trie_slot {
     uint16_t node;
 } trie[TRIE_SLOTS];
 static uint16_t trie_sequences[TRIE_SLOTS]; /* by node: number of the sequence that ends here + 1 */
-static const wasm_handler *one_handlers = wasm_handlers, *many_handlers = sequence_handlers;
+static const wasm_handler *one_handlers = handlers, *many_handlers = sequence_handlers;
 /* The instruction that is the `ordinal`th of the handler that `p` is entered with. */
 static const union wasm_word *instruction_at(const union wasm_word *p, uint32_t ordinal)
 {
@@ -677,9 +690,9 @@ static struct trie_slot *trie_at(uint32_t parent, uint16_t op)
 /* WASM_ISA=baseline in the environment keeps a process to what every processor of its kind has. */
 static void choose_handlers(void)
 {
-#if WASM_EXEC_TWICE
+#if defined(__x86_64__)
     const char *isa = getenv("WASM_ISA");
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+    if (wasm_handlers_avx2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
         !(isa && strcmp(isa, "baseline") == 0)) {
         one_handlers = wasm_handlers_avx2;

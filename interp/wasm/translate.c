@@ -758,7 +758,7 @@ static bool number(struct translator *t, uint32_t opcode)
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
-enum { LOAD_S = 0, LOAD_A = 2, LOAD_C = 4, LOAD_X = 6, LOAD_Y = 8, LOAD_R = 10, LOAD_Z = 12 };
+enum { LOAD_S = 0, LOAD_A = 2, LOAD_C = 4, LOAD_X = 6, LOAD_Y = 8, LOAD_R = 10, LOAD_Z = 12, LOAD_W = 14 };
 enum {
     STORE_SS,
     STORE_AS,
@@ -833,14 +833,18 @@ static bool take_sum(struct translator *t, const struct value *address, union wa
     return true;
 }
 
-/* Likewise when the last instruction added a constant to a slot: their operands. */
-static bool take_offset(struct translator *t, const struct value *address, union wasm_word *sum)
+/* Likewise when the last instruction added a constant to a slot or, if *from_acc, to the
+ * accumulator: their operands. */
+static bool take_offset(struct translator *t, const struct value *address, union wasm_word *sum,
+                        bool *from_acc)
 {
     struct emitted *op = last_op(t);
-    if (!op || address->kind != V_TEMP || !op->has_result || op->op != OP_i32_add_sc_S ||
+    if (!op || address->kind != V_TEMP || !op->has_result ||
+        (op->op != OP_i32_add_sc_S && (op->op != OP_i32_add_ac_S || !*from_acc)) ||
         word(t, op->word, 1)->c != address->home)
         return false;
     *sum = *word(t, op->word, 1);
+    *from_acc = op->op == OP_i32_add_ac_S;
     unemit(t);
     return true;
 }
@@ -877,8 +881,9 @@ static void load(struct translator *t, const struct wasm_instr *instr, const str
         }
         return;
     }
-    if (offset == 0 && take_offset(t, &address, &sum)) {
-        at = emit_result(t, info->op + LOAD_Z, info->type, true);
+    from_acc = true;
+    if (offset == 0 && take_offset(t, &address, &sum, &from_acc)) {
+        at = emit_result(t, info->op + (unsigned)(from_acc ? LOAD_W : LOAD_Z), info->type, true);
         word(t, at, 1)->a = sum.a;
         word(t, at, 1)->imm = sum.imm;
         return;
@@ -931,7 +936,8 @@ static void store(struct translator *t, const struct wasm_instr *instr, const st
         word(t, at, 1)->d = (uint16_t)offset;
         return;
     }
-    if (offset == 0 && take_offset(t, &address, &sum)) {
+    from_acc = false;
+    if (offset == 0 && take_offset(t, &address, &sum, &from_acc)) {
         struct operand v = operand_of(t, &value);
         at = emit(t, info->op + (unsigned)(v.where == IN_CONST ? STORE_ZK : STORE_ZS));
         word(t, at, 1)->a = sum.a;

@@ -15,7 +15,7 @@ for line in open(sys.argv[1]):
     counts[name] = counts.get(name, 0) + int(count)
 sequences = {}
 for line in open('interp/wasm/sequences.def'):
-    match = re.match(r'SEQUENCE\((\d+), \d+, (.*)\)', line)
+    match = re.match(r'SEQUENCE(?:_LOOP)?\((\d+), \d+, (.*)\)', line)
     if match:
         sequences[match.group(1)] = match.group(2)
 ops = {name: count for name, count in counts.items() if not name.isdigit()}

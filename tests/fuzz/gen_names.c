@@ -10,6 +10,7 @@ const unsigned gen_op_name_count = sizeof gen_op_names / sizeof *gen_op_names;
 
 const char *const gen_sequence_names[] = {
 #define SEQUENCE(number, count, ...) #__VA_ARGS__,
+#define SEQUENCE_LOOP SEQUENCE
 #include "interp/wasm/sequences.def"
 };
 const unsigned gen_sequence_count = sizeof gen_sequence_names / sizeof *gen_sequence_names;

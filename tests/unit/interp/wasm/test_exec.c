@@ -221,6 +221,38 @@ static void test_fuel(void **state)
     close_world(&world);
 }
 
+/* A fault in a later round of a loop that runs inside one handler: fuel, frame and place are those of
+ * that round. Slices that end in every round change nothing. */
+static void test_fault_in_loop(void **state)
+{
+    (void)state;
+    struct wasm_module *module = load(guest_mark, sizeof guest_mark);
+    for (uint64_t slice = 1; slice <= 1000000000; slice *= 1000) {
+        struct world world = {0};
+        struct report report = {0};
+        assert_int_equal(wasm_store_create(NULL, &world.store, NULL), ERR_OK);
+        assert_int_equal(
+            wasm_instance_create(world.store, module, NULL, 0, &world.instance, &report), ERR_OK);
+        assert_int_equal(wasm_thread_create(world.store, &world.thread), ERR_OK);
+        uint64_t before = 0;
+        for (uint32_t step = 3; step <= 5; step++) {
+            union wasm_value args[1] = {{.i32 = step}};
+            enum wasm_run run = start(&world, "mark", args, slice);
+            while (run == WASM_RUN_FUEL)
+                run = wasm_thread_run(world.thread, slice);
+            assert_int_equal(run, WASM_RUN_TRAP);
+            assert_non_null(strstr(wasm_thread_trap_text(world.thread), "out of bounds memory access"));
+            assert_non_null(strstr(wasm_thread_back_trace(world.thread), "0: mark (func 0) +0x10\n"));
+            /* Rounds of 12 whose store is inside: step, 2 * step... below 65536 - 1024. */
+            uint64_t rounds = (65536 - 1024 - 1) / step;
+            assert_int_equal(wasm_thread_fuel_used(world.thread) - before, 2 + 12 * rounds + 5);
+            before = wasm_thread_fuel_used(world.thread);
+        }
+        wasm_store_destroy(world.store);
+    }
+    wasm_module_unref(module);
+}
+
 static void test_traps(void **state)
 {
     (void)state;
@@ -498,6 +530,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calls),        cmocka_unit_test(test_fuel),
         cmocka_unit_test(test_recorded_fuel),
+        cmocka_unit_test(test_fault_in_loop),
         cmocka_unit_test(test_traps),        cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_nested_traps), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_moves),        cmocka_unit_test(test_across_instances),
