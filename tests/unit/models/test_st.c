@@ -26,7 +26,7 @@ static enum err read_part(const char *header, uint64_t header_bytes, size_t data
     (void)buf_puts(&file, header);
     for (size_t i = 0; i < data_bytes; i++)
         (void)buf_putc(&file, 1);
-    struct st_part part = {(const uint8_t *)file.data, file.count, false};
+    struct st_part part = {.data = (const uint8_t *)file.data, .bytes = file.count};
     enum err err = st_read_part(&part, &arena, &tensors, count, report);
     if (!err && *count == 2) {
         assert_int_equal(tensors[0].dims[0], 3);
@@ -140,7 +140,7 @@ static void assembling(void **state)
     uint8_t bytes[sizeof part_text];
     memcpy(bytes, part_text, sizeof bytes);
     bytes[0] = (uint8_t)(part_bytes - 12);
-    struct st_part parts[2] = {{bytes, part_bytes, false}, {bytes, part_bytes, false}};
+    struct st_part parts[2] = {{.data = bytes, .bytes = part_bytes}, {.data = bytes, .bytes = part_bytes}};
     struct st_source source = {.name = "x", .config = {config, strlen(config)}, .parts = parts,
                                .part_count = 1};
     struct report report = {0};
