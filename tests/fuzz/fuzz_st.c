@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
             break;
         at = next + 6;
     }
-    struct st_part part = {(const uint8_t *)pieces[3].data, pieces[3].bytes, false};
+    struct st_part part = {.data = (const uint8_t *)pieces[3].data, .bytes = pieces[3].bytes};
     struct st_source source = {.name = "fuzz", .config = pieces[0], .tokenizer = pieces[1],
                                .tokenizer_config = pieces[2], .parts = &part,
                                .part_count = pieces[3].bytes ? 1 : 0};
