@@ -17,7 +17,7 @@ expect "two grammars" 1 "$PIE" run constrained-decoding -- --regex a --ebnf 'roo
 expect "cut" 1 "$PIE" run constrained-decoding -- --regex '[a-z]{30}' --num-tokens 2
 has "cut" "$err" "not complete"
 ask json-schema-validation
-matches "schema" "$out" '^\{ *"name": *"[^"]{0,12}", *"age": *[1-9][0-9]?, *"pet": *"(cat|dog|none)" *\}$'
+matches "schema" "$(printf '%s' "$out" | tr '\n\t\r' '   ')" '^\{ *"name": *"[^"]{0,12}", *"age": *[1-9][0-9]?, *"pet": *"(cat|dog|none)" *\}$'
 if command -v python3 >/dev/null; then
     expect "json" 0 python3 -c 'import json, sys; v = json.loads(sys.argv[1]); assert list(v) == ["name", "age", "pet"]' "$out"
 fi
@@ -50,18 +50,19 @@ fewer() { below "$program takes fewer steps" "$(last "$out" | awk '{ print $4 + 
 greedy --prompt "Tell me a story about a dog." --max-tokens 64
 ask speculative-decoding --prompt "Repeat this story. $plain Tell me a story about a dog." --max-tokens 64
 fewer
-ask jacobi-decoding --prompt "Write JSON about a dog."
+ask jacobi-decoding --prompt "Tell me a short story about a cat."
 fewer
 
 # The mark is seen with the key, and only where it is.
-ask watermarking
+long="Tell me a long story about a dog."
+ask watermarking --prompt "$long" --max-tokens 120
 marked=$(all_but_last "$out")
 has "marked" "$(last "$out")" ": marked"
 ask watermarking --detect "$marked"
 has "marked, from the text alone" "$out" ": marked"
 ask watermarking --detect "$marked" --key 7
 has "another key" "$out" ": not marked"
-ask watermarking --delta 0
+ask watermarking --prompt "$long" --max-tokens 120 --delta 0
 has "unmarked" "$(last "$out")" ": not marked"
 
 ask prefix-tree --verify true
